@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Where records are kept: one interface, one contract test suite, two homes (SQLite, MongoDB)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import timedelta
+from typing import Protocol
+
+from shifter_imagegw.records import Claim, ImageRecord, NewPull, PublishedImage, PullState
+
+
+class Catalog(Protocol):
+    """The truth about every image. Each method is one atomic step, safe from many processes."""
+
+    # What is known
+
+    def find_ready(self, system: str, image_type: str, tag: str) -> ImageRecord | None:
+        """The READY image that carries `tag`."""
+
+    def find_ready_id(self, system: str, image_id: str, format: str) -> ImageRecord | None:
+        """The READY image with this content."""
+
+    def find_pull(self, system: str, image_type: str, pull_tag: str) -> ImageRecord | None:
+        """The newest record of a pull of `pull_tag` that is not READY, whatever its state."""
+
+    def list_ready(self, system: str) -> list[ImageRecord]:
+        """Every READY image of a system."""
+
+    def list_queue(self, system: str) -> list[ImageRecord]:
+        """Every pull that is neither READY nor EXPIRED, oldest first."""
+
+    # What is asked for
+
+    def add_pull(self, new: NewPull, now: float) -> ImageRecord:
+        """Put a pull in the queue (PENDING, last_pull = now), or return the one in flight.
+
+        Removes earlier records of the same system, type and tag that are not READY and not in
+        flight. N callers at once get one and the same record.
+        """
+
+    def add_expire(self, record: ImageRecord) -> None:
+        """Put the removal of a READY image in the queue: its state becomes EXPIRING."""
+
+    def arm_expiration(self, record: ImageRecord, expiration: float) -> None:
+        """Push the time at which an unused image may be removed."""
+
+    def purge_failures(self, before: float) -> None:
+        """Forget FAILURE records whose last_pull is older than `before`."""
+
+    # What workers do; every write carries the claim's token, else LeaseLostError
+
+    def claim(
+        self, systems: Collection[str], worker: str, lease: timedelta, now: float
+    ) -> Claim | None:
+        """Take the oldest job (pull or expire) that is unclaimed or whose lease ran out."""
+
+    def renew(self, claim: Claim, lease: timedelta, now: float) -> None:
+        """Keep the claim for `lease` more, and note the heartbeat."""
+
+    def report(
+        self,
+        claim: Claim,
+        state: PullState,
+        message: str,
+        *,
+        bytes_done: int | None = None,
+        bytes_total: int | None = None,
+    ) -> None:
+        """Say how far a pull is."""
+
+    def publish(self, claim: Claim, image: PublishedImage, now: float) -> ImageRecord:
+        """End a pull with READY.
+
+        The pull's record becomes the image's, or, where the same id is READY already on that
+        system, disappears into the older record, whose last_pull, ACLs and privacy are set anew.
+        The tag is moved: taken from every other record of the system and type, added to this one.
+        """
+
+    def fail(self, claim: Claim, reason: str) -> None:
+        """End a job with FAILURE; `reason` becomes status_message."""
+
+    def finish_expire(self, claim: Claim) -> None:
+        """End a removal: EXPIRED."""
+
+    def release(self, workers: Collection[str]) -> int:
+        """End the leases of workers that are known to be dead; how many there were."""
+
+    def workers(self) -> list[str]:
+        """Everybody who holds a lease at present."""

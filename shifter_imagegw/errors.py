@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What can go wrong in the gateway: refusals of a request, and failures of a pull."""
+
+from __future__ import annotations
+
+from shifter_common.errors import ShifterError
+
+
+class GatewayError(ShifterError):
+    """A request that is refused, with the HTTP status that says so."""
+
+    status = 500
+
+
+class BadRequestError(GatewayError):
+    status = 400
+
+
+class NotAuthenticatedError(GatewayError):
+    status = 401
+
+
+class NotPermittedError(GatewayError):
+    status = 403
+
+
+class ImageNotFoundError(GatewayError):
+    status = 404
+
+
+class SystemNotFoundError(GatewayError):
+    status = 404
+
+
+class ConfigError(GatewayError):
+    """imagemanager.json cannot be used; names file, section and key."""
+
+
+class CatalogError(GatewayError):
+    """The catalog could not be read or written."""
+
+    status = 503
+
+
+class LeaseLostError(ShifterError):
+    """Another worker owns the job now; this one must stop and publish nothing."""
+
+
+class PullError(ShifterError):
+    """A pull that failed; the text is what the user reads as the reason."""
+
+
+class ConversionError(PullError):
+    """A tool that makes image files failed: command, exit status, end of its output."""
+
+
+class DeliveryError(PullError):
+    """A finished image could not be placed on a system."""

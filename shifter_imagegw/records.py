@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the gateway knows about an image, and how it says so on the wire."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Mapping
+from typing import Any
+
+MISSING = "MISSING"
+
+
+class PullState(enum.StrEnum):
+    """Where an image is in its life; the values are those of the original's wire and database."""
+
+    INIT = "INIT"
+    PENDING = "PENDING"
+    PULLING = "PULLING"
+    HASHING = "HASHING"
+    EXAMINATION = "EXAMINATION"
+    CONVERSION = "CONVERSION"
+    TRANSFER = "TRANSFER"
+    READY = "READY"
+    FAILURE = "FAILURE"
+    EXPIRING = "EXPIRING"
+    EXPIRED = "EXPIRED"
+
+
+IN_FLIGHT = frozenset(
+    {
+        PullState.INIT,
+        PullState.PENDING,
+        PullState.PULLING,
+        PullState.HASHING,
+        PullState.EXAMINATION,
+        PullState.CONVERSION,
+        PullState.TRANSFER,
+    }
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImageRecord:
+    """One document of the catalog: an image that is ready, or a pull on its way there.
+
+    A record is born by a pull (`pull_tag` set, no `image_id`). When the pull ends, it becomes the
+    image's record, or, where that image was there already, disappears in favour of the older one.
+    Times are seconds since the epoch.
+    """
+
+    key: str  # the catalog's own, opaque to everybody else
+    system: str
+    image_type: str
+    pull_tag: str
+    state: PullState = PullState.INIT
+    image_id: str | None = None
+    tags: tuple[str, ...] = ()
+    format: str = "squashfs"
+    architecture: str = "amd64"
+    os: str = "linux"
+    user_acl: tuple[int, ...] | None = ()
+    group_acl: tuple[int, ...] | None = ()
+    private: bool | None = None
+    env: tuple[str, ...] | None = None
+    entry: tuple[str, ...] | None = None
+    command: tuple[str, ...] | None = None
+    workdir: str | None = None
+    labels: Mapping[str, str] | None = None
+    last_pull: float | None = None
+    last_heartbeat: float | None = None
+    expiration: float | None = None
+    status_message: str | None = None
+    puller: int | None = None  # uid of who asked for it
+    attempts: int = 0  # how often a worker has claimed it
+    bytes_done: int | None = None
+    bytes_total: int | None = None
+    size: int | None = None  # of the image file, bytes
+
+    @property
+    def is_in_flight(self) -> bool:
+        return self.state in IN_FLIGHT
+
+    def to_wire(self) -> dict[str, Any]:
+        """The record as clients of the original know it, then what only ours read."""
+        return {
+            "id": _or_missing(self.image_id),
+            "system": self.system,
+            "itype": self.image_type,
+            "tag": list(self.tags),
+            "status": self.state.value,
+            "userACL": _list_or_null(self.user_acl),
+            "groupACL": _list_or_null(self.group_acl),
+            "ENV": _or_missing(self.env),
+            "ENTRY": _or_missing(self.entry),
+            "WORKDIR": _or_missing(self.workdir),
+            "LABELS": _or_missing(self.labels),
+            # The original's client takes a JSON double only; an integer reads as 1970.
+            "last_pull": MISSING if self.last_pull is None else float(self.last_pull),
+            "status_message": _or_missing(self.status_message),
+            "bytes_done": self.bytes_done,
+            "bytes_total": self.bytes_total,
+            "size": self.size,
+        }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NewPull:
+    """What a request to pull asks for."""
+
+    system: str
+    image_type: str
+    pull_tag: str
+    format: str
+    user_acl: tuple[int, ...] = ()
+    group_acl: tuple[int, ...] = ()
+    puller: int | None = None
+    sealed_credentials: str | None = None  # see credentials.py; gone when the pull ends
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A worker's right to work on one record until its lease ends; `token` proves it."""
+
+    record: ImageRecord
+    token: str
+    worker: str
+    sealed_credentials: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PublishedImage:
+    """What a finished pull found out about its image."""
+
+    image_id: str
+    format: str
+    architecture: str
+    os: str
+    private: bool
+    env: tuple[str, ...] | None
+    entry: tuple[str, ...] | None
+    command: tuple[str, ...] | None
+    workdir: str | None
+    labels: Mapping[str, str] | None
+    size: int
+    expiration: float | None
+
+
+def _or_missing(value: Any) -> Any:  # noqa: ANN401
+    if value is None:
+        return MISSING
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _list_or_null(value: tuple[int, ...] | None) -> list[int] | None:
+    return None if value is None else list(value)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The privileged runtime: plan the user-defined image, build it, become the user."""
