@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Where finished images go: one interface, one module per way to reach a system's filesystem."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Protocol
+
+
+class Delivery(Protocol):
+    """The image directory of one system. Each method raises `DeliveryError`."""
+
+    def require_usable(self) -> None:
+        """Complain before the work begins if nothing can be written there."""
+
+    def staging_path(self, image_id: str, format: str, worker: str) -> Path:
+        """Where `worker` may write this image; nothing is there yet and no reader looks there."""
+
+    def deliver(
+        self,
+        staged: Path,
+        image_id: str,
+        format: str,
+        metadata: str,
+        confirm: Callable[[], None],
+    ) -> int:
+        """Make a staged image and its .meta text durable and visible; the image's bytes.
+
+        `confirm` is called when all that takes long is done and nothing is visible yet; it raises
+        to stop there.
+        """
+
+    def deliver_metadata(self, image_id: str, worker: str, metadata: str) -> None:
+        """Replace the .meta of an image that is delivered already."""
+
+    def is_delivered(self, image_id: str, format: str) -> bool:
+        """Whether the image and its .meta are both there."""
+
+    def size(self, image_id: str, format: str) -> int:
+        """Bytes of a delivered image."""
+
+    def remove(self, image_id: str, format: str) -> None:
+        """Take an image away; no complaint if it is not there."""
+
+    def partials(self) -> list[Path]:
+        """Whatever pulls of any worker have begun to write and not delivered."""
+
+    def clean_partials(self, partials: Collection[Path], living: Collection[str]) -> list[Path]:
+        """Remove those of `partials` whose worker is not among `living`; what was removed."""

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: BSD-3-Clause
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from shifter_imagegw.delivery.local import LocalDelivery
+from shifter_imagegw.errors import DeliveryError, LeaseLostError
+
+IMAGE_ID = "ab" * 32
+WORKER = "node1:4711:99"
+
+
+@pytest.fixture
+def directory(tmp_path):
+    return tmp_path
+
+
+@pytest.fixture
+def delivery(directory):
+    return LocalDelivery("cori", directory)
+
+
+@pytest.fixture
+def staged(delivery):
+    path = delivery.staging_path(IMAGE_ID, "squashfs", WORKER)
+    path.write_bytes(b"hsqs...")
+    return path
+
+
+def still_ours():
+    pass
+
+
+def recorded_changes(monkeypatch):
+    """The names of the steps that make something visible or durable, in order."""
+    steps = []
+    for name in ("rename", "fsync", "unlink"):
+        original = getattr(os, name)
+
+        def step(*args, _name=name, _original=original, **kwargs):
+            target = args[-1]
+            if isinstance(target, int):
+                target = os.readlink(f"/proc/self/fd/{target}")
+            steps.append((_name, os.path.basename(target)))
+            return _original(*args, **kwargs)
+
+        monkeypatch.setattr(os, name, step)
+    return steps
+
+
+def test_a_delivered_image_and_its_metadata_are_there_whole(delivery, directory, staged):
+    size = delivery.deliver(staged, IMAGE_ID, "squashfs", "FORMAT: squashfs\n", still_ours)
+
+    assert (directory / f"{IMAGE_ID}.squashfs").read_bytes() == b"hsqs..."
+    assert (directory / f"{IMAGE_ID}.meta").read_text() == "FORMAT: squashfs\n"
+    assert size == 7
+    assert delivery.is_delivered(IMAGE_ID, "squashfs")
+
+
+def test_delivery_leaves_nothing_but_the_two_files(delivery, directory, staged):
+    delivery.deliver(staged, IMAGE_ID, "squashfs", "FORMAT: squashfs\n", still_ours)
+
+    assert sorted(os.listdir(directory)) == [f"{IMAGE_ID}.meta", f"{IMAGE_ID}.squashfs"]
+
+
+def test_delivered_files_are_only_for_the_gateways_account(delivery, directory, staged):
+    staged.chmod(0o666)
+
+    delivery.deliver(staged, IMAGE_ID, "squashfs", "FORMAT: squashfs\n", still_ours)
+
+    assert {path.stat().st_mode & 0o7777 for path in directory.iterdir()} == {0o600}
+
+
+def test_the_image_is_durable_before_its_metadata_is_visible(
+    delivery, directory, staged, monkeypatch
+):
+    steps = recorded_changes(monkeypatch)
+
+    delivery.deliver(staged, IMAGE_ID, "squashfs", "FORMAT: squashfs\n", still_ours)
+
+    meta = f"{IMAGE_ID}.meta"
+    assert [step for step in steps if step[0] != "unlink"] == [
+        ("fsync", staged.name),
+        ("rename", f"{IMAGE_ID}.squashfs"),
+        ("fsync", f".{meta}.{WORKER}.partial"),
+        ("fsync", directory.name),
+        ("rename", meta),
+        ("fsync", directory.name),
+    ]
+
+
+def test_a_worker_that_lost_its_lease_makes_nothing_visible(delivery, directory, staged):
+    def lost():
+        raise LeaseLostError("another worker has it")
+
+    with pytest.raises(LeaseLostError):
+        delivery.deliver(staged, IMAGE_ID, "squashfs", "FORMAT: squashfs\n", lost)
+
+    assert os.listdir(directory) == [staged.name]
+
+
+def test_a_staged_image_is_hidden_and_not_delivered(delivery, staged):
+    assert staged.name.startswith(".")
+    assert not delivery.is_delivered(IMAGE_ID, "squashfs")
+
+
+def test_staging_starts_from_nothing_even_after_a_crash(delivery, staged):
+    again = delivery.staging_path(IMAGE_ID, "squashfs", WORKER)
+
+    assert again == staged
+    assert not again.exists()
+
+
+def test_an_image_without_metadata_is_not_delivered(delivery, directory):
+    (directory / f"{IMAGE_ID}.squashfs").write_bytes(b"hsqs")
+
+    assert not delivery.is_delivered(IMAGE_ID, "squashfs")
+
+
+def test_removal_takes_the_metadata_away_before_the_image(delivery, staged, monkeypatch):
+    delivery.deliver(staged, IMAGE_ID, "squashfs", "FORMAT: squashfs\n", still_ours)
+    steps = recorded_changes(monkeypatch)
+
+    delivery.remove(IMAGE_ID, "squashfs")
+
+    assert [name for step, name in steps if step == "unlink"] == [
+        f"{IMAGE_ID}.meta",
+        f"{IMAGE_ID}.squashfs",
+    ]
+
+
+def test_removing_what_is_not_there_is_no_error(delivery, directory):
+    delivery.remove(IMAGE_ID, "squashfs")
+
+    assert os.listdir(directory) == []
+
+
+def test_only_the_partial_files_of_dead_workers_are_cleaned(delivery, directory, staged):
+    dead = delivery.staging_path(IMAGE_ID, "squashfs", "node1:12:7")
+    dead.write_bytes(b"half")
+    for name in ("notes.partial", f"{IMAGE_ID}.squashfs", f".{IMAGE_ID}.squashfs"):
+        (directory / name).write_bytes(b"not ours")
+    kept = set(os.listdir(directory)) - {dead.name}
+
+    removed = delivery.clean_partials(delivery.partials(), living=[WORKER])
+
+    assert removed == [dead]
+    assert set(os.listdir(directory)) == kept
+
+
+def test_new_metadata_replaces_the_old(delivery, directory, staged):
+    delivery.deliver(staged, IMAGE_ID, "squashfs", "FORMAT: squashfs\n", still_ours)
+
+    delivery.deliver_metadata(IMAGE_ID, WORKER, "FORMAT: squashfs\nUSERACL: 5\n")
+
+    assert (directory / f"{IMAGE_ID}.meta").read_text() == "FORMAT: squashfs\nUSERACL: 5\n"
+    assert len(os.listdir(directory)) == 2
+
+
+def test_metadata_that_cannot_be_written_leaves_no_partial_file(delivery, directory, monkeypatch):
+    def full(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+
+    with pytest.raises(DeliveryError, match="system 'cori': No space left on device"):
+        delivery.deliver_metadata(IMAGE_ID, WORKER, "FORMAT: squashfs\n")
+
+    assert os.listdir(directory) == []
+
+
+def test_metadata_keeps_bytes_that_are_no_text(delivery, directory):
+    delivery.deliver_metadata(IMAGE_ID, WORKER, "ENV: A=\udcff\n")
+
+    assert (directory / f"{IMAGE_ID}.meta").read_bytes() == b"ENV: A=\xff\n"
+
+
+def test_a_missing_image_directory_is_said_before_the_work_begins(tmp_path):
+    delivery = LocalDelivery("cori", tmp_path / "gone")
+
+    with pytest.raises(DeliveryError, match="gone', the image directory of system 'cori', is no"):
+        delivery.staging_path(IMAGE_ID, "squashfs", WORKER)
