@@ -67,7 +67,7 @@ class LocalDelivery:
         partial = self._partial(image_id, "meta", worker)
         with self._explained("write to"), _unlinked_on_failure(partial):
             partial.unlink(missing_ok=True)
-            _write(partial, metadata.encode("utf-8", "surrogateescape"))
+            _write(partial, metadata.encode())
             # The image's own rename has to be on disk before a .meta vouches for it.
             _sync(self._directory)
             os.rename(partial, self._final(image_id, "meta"))

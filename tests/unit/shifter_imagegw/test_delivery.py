@@ -171,12 +171,6 @@ def test_metadata_that_cannot_be_written_leaves_no_partial_file(delivery, direct
     assert os.listdir(directory) == []
 
 
-def test_metadata_keeps_bytes_that_are_no_text(delivery, directory):
-    delivery.deliver_metadata(IMAGE_ID, WORKER, "ENV: A=\udcff\n")
-
-    assert (directory / f"{IMAGE_ID}.meta").read_bytes() == b"ENV: A=\xff\n"
-
-
 def test_a_missing_image_directory_is_said_before_the_work_begins(tmp_path):
     delivery = LocalDelivery("cori", tmp_path / "gone")
 
