@@ -14,8 +14,8 @@ _OPTION_SOCKET = 8  # MUNGE_OPT_SOCKET of munge.h
 # munge_err_t of munge.h
 _SUCCESS = 0
 _INTERNAL = 1
-_SOCKET = 6
-_TIMEOUT = 7
+SOCKET = 6
+TIMEOUT = 7
 EXPIRED = 15
 REWOUND = 16
 REPLAYED = 17
@@ -61,7 +61,7 @@ def encode(payload: bytes = b"", *, socket: str | None = None) -> str:
     with _Context(library, socket) as context:
         code = library.munge_encode(ctypes.byref(credential), context.handle, payload, len(payload))
         if code != _SUCCESS:
-            raise MungeError(f"munge made no credential: {context.cause(code)}", code)
+            raise context.refusal("munge made no credential", code)
     try:
         return ctypes.string_at(credential.value or 0).decode("ascii")
     finally:
@@ -95,7 +95,7 @@ def decode(credential: str, *, socket: str | None = None, allow_stale: bool = Fa
         )
         try:
             if code != _SUCCESS and not (allow_stale and code in _STALE):
-                raise MungeError(f"munge refused the credential: {context.cause(code)}", code)
+                raise context.refusal("munge refused the credential", code)
             content = ctypes.string_at(payload.value, length.value) if payload.value else b""
         finally:
             library.free(payload)
@@ -119,25 +119,26 @@ class _Context:
             path = os.fsencode(self._socket)
             code = self._library.munge_ctx_set(self.handle, _OPTION_SOCKET, ctypes.c_char_p(path))
             if code != _SUCCESS:
-                cause = self.cause(code)
+                error = self.refusal(f"cannot use munge socket {self._socket!r}", code)
                 self.__exit__()
-                raise MungeError(f"cannot use munge socket {self._socket!r}: {cause}", code)
+                raise error
         return self
 
     def __exit__(self, *_: object) -> None:
         self._library.munge_ctx_destroy(self.handle)
         self.handle = ctypes.c_void_p()
 
-    def cause(self, code: int) -> str:
-        """What an error number means, and what to do."""
+    def refusal(self, what: str, code: int) -> MungeError:
+        """What went wrong, why, and what to do."""
         if code in _CAUSES:
-            return _CAUSES[code]
+            return MungeError(f"{what}: {_CAUSES[code]}", code)
         text = self._library.munge_ctx_strerror(self.handle) or self._library.munge_strerror(code)
         detail = (text or b"unknown error").decode("utf-8", "replace")
-        if code in (_SOCKET, _TIMEOUT):
+        if code in (SOCKET, TIMEOUT):
             where = repr(self._socket) if self._socket else "its usual socket"
-            return f"munged does not answer at {where} ({detail}): is it running?"
-        return detail
+            detail = detail.removesuffix(" (Did you start munged?)")
+            return MungeError(f"munged does not answer at {where}: is it running? ({detail})", code)
+        return MungeError(f"{what}: {detail}", code)
 
 
 def _load() -> ctypes.CDLL:

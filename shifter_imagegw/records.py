@@ -81,6 +81,11 @@ class ImageRecord:
     def is_in_flight(self) -> bool:
         return self.state in IN_FLIGHT
 
+    @property
+    def is_restricted(self) -> bool:
+        """Whether some may read it and others not."""
+        return bool(self.private or self.user_acl or self.group_acl)
+
     def to_wire(self) -> dict[str, Any]:
         """The record as clients of the original know it, then what only ours read."""
         return {
@@ -144,6 +149,51 @@ class PublishedImage:
     labels: Mapping[str, str] | None
     size: int
     expiration: float | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Acl:
+    """Numeric ids of who may read an image; both empty: everybody."""
+
+    users: tuple[int, ...] = ()
+    groups: tuple[int, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.users or self.groups)
+
+    def __or__(self, other: Acl) -> Acl:
+        return Acl(
+            users=tuple(dict.fromkeys(self.users + other.users)),
+            groups=tuple(dict.fromkeys(self.groups + other.groups)),
+        )
+
+
+def acl_after_pull(pull: ImageRecord, *, private: bool, existing: ImageRecord | None) -> Acl:
+    """Who may read an image once `pull` has ended well.
+
+    `existing` is the READY image with the same content, or else the one that carries the tag now.
+    The worker writes the answer into the .meta file and `Catalog.publish` into the record.
+
+    - Lists are kept as asked by who pulled it first; without lists a pull changes nothing.
+    - Whoever else has pulled it proved that the registry lets them read it, and is let in too, but
+      shuts nobody out: what everybody may read stays so, unless the registry asks for credentials.
+    - A private image without lists is for its puller alone.
+    """
+    asked = _acl_of(pull)
+    puller = Acl(users=() if pull.puller is None else (pull.puller,))
+    if existing is None:
+        return asked or (puller if private else asked)
+    known = _acl_of(existing)
+    if existing.puller is not None and existing.puller == pull.puller:
+        return asked or known or (puller if private else known)
+    if not private and not existing.is_restricted:
+        return known
+    first_puller = Acl(users=() if existing.puller is None else (existing.puller,))
+    return (known or first_puller) | puller | asked
+
+
+def _acl_of(record: ImageRecord) -> Acl:
+    return Acl(users=record.user_acl or (), groups=record.group_acl or ())
 
 
 def _or_missing(value: Any) -> Any:  # noqa: ANN401

@@ -1,5 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Where records are kept: one interface, one contract test suite, two homes (SQLite, MongoDB)."""
+"""Where records are kept: one interface, one contract test suite, two homes (SQLite, MongoDB).
+
+Who delivers or removes the file of an image holds a lock on that file's name from before it looks
+(`find_ready_id`, or `renew` of an expire claim) until after it has written (`publish`,
+`finish_expire`): a removal whose image was published meanwhile then meets `LeaseLostError` before
+it has removed anything.
+"""
 
 from __future__ import annotations
 
@@ -35,18 +41,24 @@ class Catalog(Protocol):
     def add_pull(self, new: NewPull, now: float) -> ImageRecord:
         """Put a pull in the queue (PENDING, last_pull = now), or return the one in flight.
 
-        Removes earlier records of the same system, type and tag that are not READY and not in
-        flight. N callers at once get one and the same record.
+        Removes earlier FAILURE and EXPIRED records of the same system, type and tag. N callers at
+        once get one and the same record.
         """
 
     def add_expire(self, record: ImageRecord) -> None:
-        """Put the removal of a READY image in the queue: its state becomes EXPIRING."""
+        """Put the removal of a READY image in the queue: its state becomes EXPIRING.
+
+        Does nothing where it is not READY any more.
+        """
 
     def arm_expiration(self, record: ImageRecord, expiration: float) -> None:
         """Push the time at which an unused image may be removed."""
 
+    def tell_failure(self, record: ImageRecord, uid: int) -> bool:
+        """Note that `uid` has been told of a FAILURE; whether that is news to them."""
+
     def purge_failures(self, before: float) -> None:
-        """Forget FAILURE records whose last_pull is older than `before`."""
+        """Forget records that ended in FAILURE before that time (`fail` sets their last_pull)."""
 
     # What workers do; every write carries the claim's token, else LeaseLostError
 
@@ -67,14 +79,16 @@ class Catalog(Protocol):
         bytes_done: int | None = None,
         bytes_total: int | None = None,
     ) -> None:
-        """Say how far a pull is."""
+        """Say how far a pull is; byte counts that are not given are forgotten."""
 
     def publish(self, claim: Claim, image: PublishedImage, now: float) -> ImageRecord:
         """End a pull with READY.
 
         The pull's record becomes the image's, or, where the same id is READY already on that
         system, disappears into the older record, whose last_pull, ACLs and privacy are set anew.
-        The tag is moved: taken from every other record of the system and type, added to this one.
+        Who may read it afterwards is what `records.acl_after_pull` says (the .meta file must say
+        the same). The tag is moved: taken from every other record of the system and type, added
+        to this one. EXPIRED and EXPIRING records of the same content are removed.
         """
 
     def fail(self, claim: Claim, reason: str) -> None:

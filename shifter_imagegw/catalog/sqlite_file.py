@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The file of the SQLite catalog: its schema, a connection per thread, errors in words."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from shifter_imagegw.errors import CatalogError
+from shifter_imagegw.records import IN_FLIGHT, PullState
+
+SCHEMA_VERSION = 1
+BUSY_SECONDS = 30.0  # how long a writer waits for the others
+
+
+def quoted(states: frozenset[PullState]) -> str:
+    """States as the inside of an SQL `IN (…)`."""
+    return ", ".join(f"'{state.value}'" for state in sorted(states))
+
+
+IN_FLIGHT_SQL = quoted(IN_FLIGHT)
+JOBS_SQL = quoted(IN_FLIGHT | {PullState.EXPIRING})
+
+# Lists are JSON texts. A record without `token` is nobody's. `tags` says which record carries a
+# tag; a tag is on one record at a time. `told` holds who has heard of a failure.
+_SCHEMA = f"""
+CREATE TABLE images (
+    key INTEGER PRIMARY KEY AUTOINCREMENT,
+    system TEXT NOT NULL,
+    image_type TEXT NOT NULL,
+    pull_tag TEXT NOT NULL,
+    state TEXT NOT NULL,
+    image_id TEXT,
+    format TEXT NOT NULL,
+    architecture TEXT NOT NULL,
+    os TEXT NOT NULL,
+    user_acl TEXT,
+    group_acl TEXT,
+    private INTEGER,
+    env TEXT,
+    entry TEXT,
+    command TEXT,
+    workdir TEXT,
+    labels TEXT,
+    last_pull REAL,
+    last_heartbeat REAL,
+    expiration REAL,
+    status_message TEXT,
+    puller INTEGER,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    bytes_done INTEGER,
+    bytes_total INTEGER,
+    size INTEGER,
+    owner TEXT,
+    token TEXT,
+    lease_end REAL,
+    sealed_credentials TEXT
+);
+CREATE TABLE tags (
+    system TEXT NOT NULL,
+    image_type TEXT NOT NULL,
+    tag TEXT NOT NULL,
+    record INTEGER NOT NULL REFERENCES images (key) ON DELETE CASCADE,
+    UNIQUE (system, image_type, tag)
+);
+CREATE TABLE told (
+    record INTEGER NOT NULL REFERENCES images (key) ON DELETE CASCADE,
+    uid INTEGER NOT NULL,
+    PRIMARY KEY (record, uid)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX one_pull_in_flight ON images (system, image_type, pull_tag)
+    WHERE state IN ({IN_FLIGHT_SQL});
+CREATE INDEX pulls ON images (system, image_type, pull_tag);
+CREATE INDEX contents ON images (image_id, system) WHERE image_id IS NOT NULL;
+CREATE INDEX jobs ON images (key) WHERE state IN ({JOBS_SQL});
+CREATE INDEX failures ON images (last_pull) WHERE state = 'FAILURE';
+CREATE INDEX states ON images (system, state);
+CREATE INDEX owners ON images (owner) WHERE token IS NOT NULL;
+CREATE INDEX tags_of_record ON tags (record);
+PRAGMA user_version = {SCHEMA_VERSION};
+"""
+
+
+class SqliteFile:
+    """Gives each thread of each process its own connection to one catalog file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._opened: list[tuple[int, sqlite3.Connection]] = []
+        with self._translated():
+            self._create()
+
+    def close(self) -> None:
+        """Close what this process has opened; a later call opens anew."""
+        with self._lock:
+            for pid, connection in self._opened:
+                if pid == os.getpid():
+                    connection.close()
+            self._opened = [(pid, kept) for pid, kept in self._opened if pid != os.getpid()]
+            self._local = threading.local()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        with self._translated():
+            yield self._connection()
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that no other writer can come into; it holds all or nothing."""
+        with self._translated():
+            connection = self._connection()
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def _connection(self) -> sqlite3.Connection:
+        local = self._local
+        if getattr(local, "pid", None) != os.getpid():
+            # One that came through fork() belongs to the parent: it is neither used nor closed,
+            # as both would end the parent's locks. `_opened` keeps it from being collected.
+            local.connection = self._open()
+            local.pid = os.getpid()
+        connection: sqlite3.Connection = local.connection
+        return connection
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        with self._lock:
+            self._opened.append((os.getpid(), connection))
+        connection.execute("PRAGMA foreign_keys = ON")
+        # An answered request survives a power failure: every commit is on the disk.
+        connection.execute("PRAGMA synchronous = FULL")
+        return connection
+
+    def _create(self) -> None:
+        # It holds names of private images, so nobody else reads it; SQLite gives its
+        # companion files the same mode.
+        try:
+            self.path.parent.mkdir(exist_ok=True)
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise CatalogError(
+                f"cannot create catalog {str(self.path)!r}: {error.strerror}"
+            ) from error
+        connection = self._connection()
+        if self._version(connection) == 0:
+            _use_write_ahead_log(connection)
+            with self.writing():
+                if self._version(connection) == 0:
+                    for statement in _SCHEMA.split(";"):
+                        connection.execute(statement)
+        version = self._version(connection)
+        if version != SCHEMA_VERSION:
+            raise CatalogError(
+                f"catalog {str(self.path)!r} has format {version}, this release knows "
+                f"{SCHEMA_VERSION}: use the release that made it"
+            )
+
+    @staticmethod
+    def _version(connection: sqlite3.Connection) -> int:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        return int(version)
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise CatalogError(self._words(error)) from error
+
+    def _words(self, error: sqlite3.Error) -> str:
+        # Extended codes carry the plain one in their low byte.
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        catalog = f"catalog {str(self.path)!r}"
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return f"{catalog} stayed locked for {BUSY_SECONDS:.0f} s by another process: try again"
+        if code == sqlite3.SQLITE_FULL:
+            return f"cannot write {catalog}: its filesystem is full, free some space"
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return (
+                f"{catalog} is damaged ({error}): put a backup in its place, or move it away and "
+                "pull the images again"
+            )
+        if code == sqlite3.SQLITE_CANTOPEN:
+            return f"cannot open {catalog}: check that its directory is there and may be written"
+        if code == sqlite3.SQLITE_READONLY:
+            return f"cannot write {catalog}: the gateway's user may not"
+        return f"{catalog} failed: {error}"
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Switch to WAL, which SQLite refuses at once, without waiting, while others look on."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
