@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What can go wrong between a person's terminal and the image gateway."""
+
+from __future__ import annotations
+
+from shifter_common.errors import ShifterError
+
+
+class SettingsError(ShifterError):
+    """udiRoot.conf does not say what the command needs to know."""
+
+
+class GatewayUnreachableError(ShifterError):
+    """None of the configured gateways could be spoken to."""
+
+
+class GatewayAnswerError(ShifterError):
+    """A gateway answered with something that is not its language."""
+
+
+class GatewayRefusalError(ShifterError):
+    """A gateway understood and said no; `status` is the HTTP status."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class PullFailedError(ShifterError):
+    """At least one image did not get ready; one line of text for each."""
+
+
+class AccessListError(ShifterError):
+    """A user or group that cannot stand in an access list."""
+
+
+class CredentialFileError(ShifterError):
+    """~/.udiRoot/.cred cannot be read or written safely."""

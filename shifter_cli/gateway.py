@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The image gateway as a client sees it: one method for each thing it can be asked."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import http.client
+import json
+import os
+import time
+import urllib.parse
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from shifter_cli.errors import (
+    GatewayAnswerError,
+    GatewayRefusalError,
+    GatewayUnreachableError,
+    SettingsError,
+)
+from shifter_cli.records import ImageRecord, QueuedPull
+from shifter_common.reference import ImageReference
+
+# A machine that is gone answers nothing at all: the next gateway must get its turn.
+_CONNECT_SECONDS = 20.0
+_READ_BYTES = 1 << 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What one gateway said, before anybody tries to understand it."""
+
+    url: str
+    status: int
+    reason: str
+    text: str
+
+
+class AccessLists(Protocol):
+    """Who may use a private image; a list that is empty says nothing."""
+
+    @property
+    def uids(self) -> Sequence[int]: ...
+    @property
+    def gids(self) -> Sequence[int]: ...
+
+
+class GatewayClient:
+    """Speaks to the first of several gateways that works.
+
+    `encode` makes a munge credential of a payload; a credential is good for one request.
+    `locations` are the user's registry logins, `{location: "user:password"}`; they travel inside
+    the credential and only with a pull. `timeout` is for a whole request, in seconds, 0 for none.
+    `watch` sees every answer.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        system: str,
+        *,
+        encode: Callable[[bytes], str],
+        timeout: float = 0.0,
+        locations: Callable[[], Mapping[str, str]] = dict,
+        watch: Callable[[Answer], None] = lambda _: None,
+    ) -> None:
+        if not urls:
+            raise SettingsError(
+                "no image gateway is known: the administrator has to set imageGateway "
+                "in udiRoot.conf"
+            )
+        if not system:
+            raise SettingsError("the administrator has to set system in udiRoot.conf")
+        # In random order, so that no gateway gets all the clients.
+        self._urls = sorted(urls, key=lambda _: os.urandom(4))
+        self._system = system
+        self._encode = encode
+        self._timeout = timeout
+        self._locations = locations
+        self._pull_payload: bytes | None = None
+        self._watch = watch
+
+    def pull(self, reference: ImageReference, access: AccessLists) -> ImageRecord:
+        """Ask for an image, or how far it is."""
+        if self._pull_payload is None:
+            self._pull_payload = _payload(self._locations())
+        answer = self._ask(
+            "POST",
+            f"cannot pull {reference}",
+            self._path("pull", reference),
+            body=_access_body(access),
+            payload=self._pull_payload,
+        )
+        return ImageRecord.from_wire(_mapping(answer))
+
+    def lookup(self, reference: ImageReference) -> ImageRecord:
+        """The READY image that carries a tag."""
+        try:
+            answer = self._ask("GET", f"cannot find {reference}", self._path("lookup", reference))
+        except GatewayRefusalError as error:
+            if error.status != 404:
+                raise
+            hint = f"{error} (shifterimg pull {reference} fetches an image)"
+            raise GatewayRefusalError(hint, error.status) from error
+        record = ImageRecord.from_wire(_mapping(answer))
+        if not record.image_id:
+            raise GatewayAnswerError(f"the image gateway {answer.url} gave no id for {reference}")
+        return record
+
+    def images(self) -> list[ImageRecord]:
+        """Every READY image of the system that the caller may use."""
+        answer = self._ask("GET", f"cannot list the images of {self._system}", self._path("list"))
+        return [ImageRecord.from_wire(item) for item in _list(answer)]
+
+    def queue(self) -> list[QueuedPull]:
+        """Every pull of the system that is not READY."""
+        answer = self._ask("GET", f"cannot list the pulls of {self._system}", self._path("queue"))
+        return [
+            QueuedPull(str(item.get("status", "")), str(item.get("image", "")))
+            for item in _list(answer)
+        ]
+
+    def expire(self, reference: ImageReference) -> None:
+        """Have an image removed from the system; for administrators."""
+        answer = self._ask("GET", f"cannot expire {reference}", self._path("expire", reference))
+        status = _mapping(answer).get("status")
+        if status is None:
+            raise GatewayRefusalError(f"cannot expire {reference}: no such image", 404)
+        if status is not True:
+            raise GatewayRefusalError(
+                f"cannot expire {reference}: only the administrators of {self._system} may", 403
+            )
+
+    def _path(self, verb: str, reference: ImageReference | None = None) -> str:
+        parts = ["api", verb, self._system]
+        if reference is not None:
+            parts += [reference.image_type, reference.tag]
+        return "/" + "".join(urllib.parse.quote(part, safe="") + "/" for part in parts)
+
+    def _ask(
+        self, method: str, failing: str, path: str, *, body: bytes = b"", payload: bytes = b""
+    ) -> Answer:
+        """Go from gateway to gateway until one is neither silent nor broken."""
+        silent = []
+        broken: Answer | None = None
+        for url in tuple(self._urls):
+            credential = self._encode(payload)
+            try:
+                answer = _exchange(url, method, path, credential, body, self._timeout)
+            except (OSError, http.client.HTTPException) as error:
+                silent.append(f"{url}: {_cause(error)}")
+                continue
+            self._watch(answer)
+            if answer.status < 500:
+                self._prefer(url)
+                _require_success(answer, failing)
+                return answer
+            broken = answer
+        if broken is not None:
+            _require_success(broken, failing)
+        raise GatewayUnreachableError(
+            f"failed to contact the image gateway. {'; '.join(silent)}; if this lasts, "
+            "tell the site's support"
+        )
+
+    def _prefer(self, url: str) -> None:
+        self._urls.remove(url)
+        self._urls.insert(0, url)
+
+
+def _exchange(
+    url: str, method: str, path: str, credential: str, body: bytes, timeout: float
+) -> Answer:
+    """One request on a connection of its own, as the original's client does."""
+    base = urllib.parse.urlsplit(url)
+    deadline = time.monotonic() + timeout if timeout else None
+    with contextlib.closing(_connection(url, base, timeout)) as connection:
+        connection.connect()
+        socket = connection.sock  # the answer may take it away from the connection
+        connection.putrequest(method, base.path.rstrip("/") + path, skip_accept_encoding=True)
+        connection.putheader("Accept", "*/*")
+        connection.putheader("authentication", credential)
+        if method == "POST":
+            connection.putheader("Content-type", "application/json")
+            connection.putheader("Content-Length", str(len(body)))
+        socket.settimeout(_left(deadline))
+        connection.endheaders(body or None)
+        response = connection.getresponse()
+        pieces = []
+        while not response.isclosed():
+            socket.settimeout(_left(deadline))
+            pieces.append(response.read1(_READ_BYTES))
+        if response.length:
+            raise http.client.IncompleteRead(b"", response.length)
+        text = b"".join(pieces).decode("utf-8", "replace")
+        return Answer(url, response.status, response.reason, text)
+
+
+def _connection(
+    url: str, base: urllib.parse.SplitResult, timeout: float
+) -> http.client.HTTPConnection:
+    seconds = min(timeout, _CONNECT_SECONDS) if timeout else _CONNECT_SECONDS
+    try:
+        host, port = base.hostname, base.port
+    except ValueError:
+        host, port = None, None
+    if host is None or base.scheme not in ("http", "https"):
+        raise SettingsError(f"imageGateway {url!r} in udiRoot.conf is no http:// or https:// URL")
+    if base.scheme == "https":
+        return http.client.HTTPSConnection(host, port, timeout=seconds)
+    return http.client.HTTPConnection(host, port, timeout=seconds)
+
+
+def _left(deadline: float | None) -> float | None:
+    if deadline is None:
+        return None
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _cause(error: Exception) -> str:
+    """What went wrong on the way, in the system's words."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, http.client.IncompleteRead):
+        return "the answer broke off"
+    words = getattr(error, "verify_message", None) or getattr(error, "strerror", None)
+    return str(words or error or type(error).__name__)
+
+
+def _require_success(answer: Answer, failing: str) -> None:
+    if answer.status == 200:
+        return
+    message = f"{failing}: {_reason(answer)}"
+    if answer.status == 401:
+        message += (
+            " (the gateway did not accept the munge credential: are this machine's munge key "
+            "and clock those of the cluster?)"
+        )
+    elif answer.status == 403:
+        message += (
+            " (the gateway knows you, but does not allow it: ask the image's owner or the site)"
+        )
+    elif answer.status >= 500:
+        message += f" (HTTP status {answer.status} from {answer.url})"
+    raise GatewayRefusalError(message, answer.status)
+
+
+def _reason(answer: Answer) -> str:
+    """The gateway's own sentence, else what HTTP calls it."""
+    with contextlib.suppress(GatewayAnswerError):
+        fields = _mapping(answer)
+        for key in ("error", "message"):
+            text = fields.get(key)
+            if isinstance(text, str) and text and text != "None":
+                return text
+    return f"the image gateway {answer.url} answered {answer.status} {answer.reason}"
+
+
+def _mapping(answer: Answer) -> Mapping[str, object]:
+    try:
+        value = json.loads(answer.text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise GatewayAnswerError(
+            f"the image gateway {answer.url} answered {answer.text[:40]!r}, which is not a JSON "
+            "object: does imageGateway in udiRoot.conf name an image gateway?"
+        )
+    return value
+
+
+def _list(answer: Answer) -> list[Mapping[str, object]]:
+    fields = _mapping(answer)
+    items = fields.get("list", fields.get("data"))
+    if not isinstance(items, list):
+        raise GatewayAnswerError(f"the image gateway {answer.url} answered without a list")
+    return [item for item in items if isinstance(item, dict)]
+
+
+def _payload(locations: Mapping[str, str]) -> bytes:
+    if not locations:
+        return b""
+    return json.dumps({"authorized_locations": dict(locations)}, separators=(",", ":")).encode()
+
+
+def _access_body(access: AccessLists) -> bytes:
+    """Decimal ids joined by commas in one string each; nothing at all without lists."""
+    lists = {"allowed_uids": access.uids, "allowed_gids": access.gids}
+    fields = {name: ",".join(map(str, ids)) for name, ids in lists.items() if ids}
+    return json.dumps(fields, separators=(",", ":")).encode() if fields else b""

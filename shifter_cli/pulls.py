@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Waiting for images: ask about each until it is ready or has failed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from shifter_cli.errors import GatewayRefusalError, GatewayUnreachableError
+from shifter_cli.records import FAILURE, READY, ImageRecord
+from shifter_common.errors import ShifterError
+from shifter_common.reference import ImageReference
+
+# A small image is ready at once; for a large one the original's half second is often enough.
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 0.5
+_PAUSE_GROWTH = 1.3
+
+# A gateway that is being restarted loses no pull, so neither does who waits for one.
+_PATIENCE = 60.0
+_PASSING_STATUS = frozenset({502, 503, 504})
+
+
+def follow(
+    ask: Callable[[ImageReference], ImageRecord],
+    references: Sequence[ImageReference],
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[tuple[ImageReference, ImageRecord | ShifterError]]:
+    """Each answer of the gateway about each image, until all are settled.
+
+    All images are asked for before the first is waited for, so that the gateway works on them at
+    the same time. An error ends the waiting for its image, not for the others; once a pull is
+    known to run, a gateway that cannot be reached is tried again for a minute.
+    """
+    answered: dict[ImageReference, float] = {}
+    waiting = list(dict.fromkeys(references))
+    pause = _FIRST_PAUSE
+    while waiting:
+        for reference in tuple(waiting):
+            try:
+                record = ask(reference)
+            except ShifterError as error:
+                if _is_passing(error) and clock() - answered.get(reference, -_PATIENCE) < _PATIENCE:
+                    continue
+                waiting.remove(reference)
+                yield reference, error
+                continue
+            answered[reference] = clock()
+            if not record.is_in_flight:
+                waiting.remove(reference)
+            yield reference, record
+        if waiting:
+            sleep(pause)
+            pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE)
+
+
+def reasons(reference: ImageReference, result: ImageRecord | ShifterError) -> list[str]:
+    """Why an image will not be ready; nothing while that is open, or when it is."""
+    if isinstance(result, ShifterError):
+        return [str(result)]
+    if result.state == READY or result.is_in_flight:
+        return []
+    if result.state == FAILURE:
+        reason = result.message
+        if reason in ("", "FAILED", FAILURE):
+            reason = "the pull failed, and the gateway did not say why"
+        return [f"{reference}: {reason}"]
+    return [f"{reference}: the gateway says {result.state}, so it is not ready"]
+
+
+def _is_passing(error: ShifterError) -> bool:
+    if isinstance(error, GatewayRefusalError):
+        return error.status in _PASSING_STATUS
+    return isinstance(error, GatewayUnreachableError)

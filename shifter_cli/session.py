@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the commands of one invocation share: its options, the site's configuration, the gateway."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import TYPE_CHECKING
+
+from shifter_cli import output
+from shifter_cli.access import AccessLists
+from shifter_cli.credentials import CredentialFile
+from shifter_cli.errors import CredentialFileError
+from shifter_common import munge
+from shifter_common.errors import MungeError
+from shifter_common.reference import ImageReference
+
+# Each module costs every launch by name its milliseconds: those that not all commands need are
+# imported where they are used.
+if TYPE_CHECKING:
+    from shifter_cli.gateway import GatewayClient
+    from shifter_runtime.config import RuntimeConfig
+
+
+class Session:
+    """One invocation of shifterimg by one user."""
+
+    def __init__(self, config_path: str) -> None:
+        self.config_path = config_path
+        self.verbose = False
+        self.as_json = False
+        self.users: list[str] = []
+        self.groups: list[str] = []
+
+    @functools.cached_property
+    def config(self) -> RuntimeConfig:
+        from shifter_runtime import config
+
+        return config.load(self.config_path)
+
+    @functools.cached_property
+    def gateway(self) -> GatewayClient:
+        from shifter_cli.gateway import GatewayClient
+
+        return GatewayClient(
+            self.config.image_gateway,
+            self.config.system,
+            encode=self.encode,
+            timeout=self.config.gateway_timeout,
+            locations=self._registry_logins,
+            watch=output.show_answer if self.verbose and not self.as_json else lambda _: None,
+        )
+
+    def encode(self, payload: bytes) -> str:
+        """A munge credential of the calling user."""
+        return munge.encode(payload, socket=self.config.munge_socket or None)
+
+    def reference(self, text: str) -> ImageReference:
+        return ImageReference.parse(text, self.config.default_image_type)
+
+    def access_lists(self) -> AccessLists:
+        return AccessLists.parse(self.users, self.groups)
+
+    def _registry_logins(self) -> dict[str, str]:
+        """`user:password` of each location; one that cannot be used is said, and left out."""
+        try:
+            stored = CredentialFile.of_caller().locations(self.config.system)
+        except CredentialFileError as error:
+            output.complain(f"your registry logins are not used: {error}")
+            return {}
+        logins = {}
+        for location, credential in stored.items():
+            try:
+                logins[location] = self._opened(credential)
+            except (MungeError, CredentialFileError) as error:
+                output.complain(
+                    f"your login for {location} is not used: {error}; shifterimg login {location} "
+                    "renews it"
+                )
+        return logins
+
+    def _opened(self, credential: str) -> str:
+        opened = munge.decode(credential, socket=self.config.munge_socket or None, allow_stale=True)
+        if opened.uid != os.getuid():
+            raise CredentialFileError(f"it was made by user {opened.uid}")
+        return opened.payload.decode("utf-8", "surrogateescape")

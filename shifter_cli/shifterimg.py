@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The command `shifterimg`: fetch images, list them, find one; each mode parses, calls, shows."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from shifter_cli import output
+from shifter_cli.errors import GatewayUnreachableError, PullFailedError
+from shifter_cli.records import ImageRecord
+from shifter_cli.session import Session
+from shifter_common.errors import ShifterError
+
+DEFAULT_CONFIG = "/etc/shifter/udiRoot.conf"
+
+_INTERRUPTED = 130  # as shells say for SIGINT
+
+_EXAMPLES = """\
+\b
+Examples:
+  shifterimg pull ubuntu:24.04                  fetch an image and wait for it
+  shifterimg pull docker:python@sha256:4f5a...  exactly this content
+  shifterimg images | grep ubuntu               what is there
+  shifterimg lookup ubuntu:24.04                the id, for --image=id:...
+  shifterimg login registry.example.org         for private images
+  shifterimg --user alice,bob pull me/private:1 only for these users and you
+"""
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class ModeGroup(click.Group):
+    """Names the modes when none, or none of them, was given."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if self.get_command(ctx, args[0]) is None:
+            raise click.UsageError(f"no such mode: {args[0]!r}; {self._known(ctx)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def require_mode(self, ctx: click.Context) -> None:
+        if ctx.invoked_subcommand is None:
+            raise click.UsageError(f"must specify a mode; {self._known(ctx)}", ctx)
+
+    def _known(self, ctx: click.Context) -> str:
+        return f"modes are {', '.join(self.list_commands(ctx))}"
+
+
+def _set_verbose(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.ensure_object(Session).verbose = True
+
+
+def _set_config(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        ctx.ensure_object(Session).config_path = value
+
+
+def _set_json(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    ctx.ensure_object(Session).as_json = value
+
+
+def _add_users(ctx: click.Context, _: click.Parameter, values: tuple[str, ...]) -> None:
+    ctx.ensure_object(Session).users += values
+
+
+def _add_groups(ctx: click.Context, _: click.Parameter, values: tuple[str, ...]) -> None:
+    ctx.ensure_object(Session).groups += values
+
+
+def verbose_option(function: Function) -> Function:
+    return click.option(
+        "-v", "--verbose", is_flag=True, help="Show what the gateway answers.",
+        expose_value=False, callback=_set_verbose,
+    )(function)  # fmt: skip
+
+
+def access_options(function: Function) -> Function:
+    for flags, help_text, callback in (
+        (("-g", "--group"), "Groups that may use a private image.", _add_groups),
+        (("-u", "--user"), "Users that may use a private image.", _add_users),
+    ):
+        function = click.option(
+            *flags, metavar="LIST", multiple=True, help=help_text,
+            expose_value=False, callback=callback,
+        )(function)  # fmt: skip
+    return function
+
+
+def json_option(function: Function) -> Function:
+    return click.option(
+        "--json", is_flag=True, help="Print JSON for programs.",
+        expose_value=False, callback=_set_json,
+    )(function)  # fmt: skip
+
+
+@click.group(
+    cls=ModeGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_EXAMPLES,
+)
+@verbose_option
+@access_options
+@click.option("--config", hidden=True, expose_value=False, callback=_set_config)
+@click.pass_context
+def shifterimg(ctx: click.Context) -> None:
+    """Fetch container images for this cluster, list them, find one.
+
+    LISTs are names or numbers joined by commas; they apply to pulls.
+    """
+    group = ctx.command
+    assert isinstance(group, ModeGroup)
+    group.require_mode(ctx)
+
+
+@shifterimg.command()
+@verbose_option
+@access_options
+@json_option
+@click.argument("image", nargs=-1, required=True)
+@click.pass_obj
+def pull(session: Session, image: tuple[str, ...]) -> None:
+    """Have the gateway fetch images, and wait until they are ready.
+
+    Exit status 0 when all are ready; otherwise 1, and standard error says why.
+    """
+    from shifter_cli import progress, pulls
+
+    references = [session.reference(text) for text in image]
+    access = session.access_lists()
+    display = progress.choose(verbose=session.verbose, as_json=session.as_json)
+    failures = []
+    try:
+        for reference, result in pulls.follow(
+            lambda reference: session.gateway.pull(reference, access), references
+        ):
+            if isinstance(result, ImageRecord):
+                display.show(reference, result)
+            failures += pulls.reasons(reference, result)
+    except KeyboardInterrupt:
+        display.interrupted()
+        output.complain(
+            "stopped waiting; the pull goes on at the gateway, the same command follows it"
+        )
+        raise
+    if failures:
+        raise PullFailedError("\n".join(failures))
+
+
+@shifterimg.command()
+@verbose_option
+@access_options
+@click.argument("image")
+@click.pass_obj
+def pullnb(session: Session, image: str) -> None:
+    """Have the gateway fetch IMAGE, and do not wait."""
+    from shifter_cli import progress, pulls
+
+    reference = session.reference(image)
+    record = session.gateway.pull(reference, session.access_lists())
+    progress.show_once(reference, record, verbose=session.verbose)
+    if failures := pulls.reasons(reference, record):
+        raise PullFailedError("\n".join(failures))
+
+
+@shifterimg.command()
+@verbose_option
+@json_option
+@click.pass_obj
+def images(session: Session) -> None:
+    """List the images that are ready: system, type, state, id, time of the pull, tag."""
+    records = session.gateway.images()
+    if session.as_json:
+        output.show_json([record.wire for record in records])
+        return
+    for line in output.image_lines(records):
+        output.say(line)
+
+
+@shifterimg.command()
+@verbose_option
+@json_option
+@click.argument("image")
+@click.pass_obj
+def lookup(session: Session, image: str) -> None:
+    """Print the id of IMAGE; exit status 1 if it is not there."""
+    record = session.gateway.lookup(session.reference(image))
+    if session.as_json:
+        output.show_json(record.wire)
+        return
+    output.say(output.printable(record.image_id))
+
+
+@shifterimg.command()
+@verbose_option
+@click.argument("image")
+@click.pass_obj
+def expire(session: Session, image: str) -> None:
+    """Remove IMAGE from the system; for administrators."""
+    session.gateway.expire(session.reference(image))
+
+
+@shifterimg.command()
+@verbose_option
+@click.pass_obj
+def queue(session: Session) -> None:
+    """List the pulls that are not ready: state, image."""
+    for waiting in session.gateway.queue():
+        output.say(output.queue_line(waiting))
+
+
+@shifterimg.command()
+@click.argument("location", default="default")
+@click.option("--username", help="Do not ask for the user name.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@click.pass_obj
+def login(session: Session, location: str, username: str | None, password_stdin: bool) -> None:
+    """Store a registry login for your pulls, in ~/.udiRoot/.cred.
+
+    LOCATION is the registry as the gateway knows it; without one, the login is for all of them.
+    """
+    from shifter_cli import credentials, prompts
+
+    if not password_stdin:
+        username, password = prompts.ask_login(location, username)
+    elif username is None:
+        raise click.UsageError("--password-stdin needs --username NAME")
+    else:
+        password = sys.stdin.readline().rstrip("\r\n")
+    credentials.require_login(location, username, password)
+    credential = session.encode(f"{username}:{password}".encode("utf-8", "surrogateescape"))
+    credentials.CredentialFile.of_caller().store(session.config.system, location, credential)
+
+
+@shifterimg.command()
+@click.argument("location", default="default")
+@click.pass_obj
+def logout(session: Session, location: str) -> None:
+    """Forget a registry login."""
+    from shifter_cli import credentials
+
+    credentials.CredentialFile.of_caller().remove(session.config.system, location)
+
+
+def main(config: str = DEFAULT_CONFIG, arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run as a program: the exit status is 0, 1 for every failure, or 130 when interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        # Names from elsewhere must not break the output of a machine with a plain locale.
+        getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
+    sys.exit(_run(config, arguments))
+
+
+def _run(config: str, arguments: Sequence[str] | None) -> int:
+    try:
+        return int(
+            shifterimg.main(arguments, "shifterimg", obj=Session(config), standalone_mode=False)
+            or 0
+        )
+    except click.Abort:
+        return _INTERRUPTED
+    except click.ClickException as error:
+        output.complain(f"{error.format_message()} (shifterimg --help shows how)")
+    except GatewayUnreachableError as error:
+        # The words that scripts know from the original.
+        print(f"ERROR: {output.printable(str(error))}", file=sys.stderr)
+    except ShifterError as error:
+        output.complain(str(error))
+    return 1
