@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # shellcheck shell=bash
 # What install, quickstart and check share: speaking, failing, packages, accounts and who may write where.
-# Sourced, never executed. The caller has set: program (its name, for messages).
+# Sourced, never executed. The caller has set `program`, its name in messages.
+# shellcheck disable=SC2034,SC2154 # colours are used by the callers, and program is theirs
 
 if [[ -t 1 && -z ${NO_COLOR:-} ]]; then
     bold=$'\e[1m' dim=$'\e[2m' red=$'\e[31m' green=$'\e[32m' plain=$'\e[0m'
@@ -43,26 +44,28 @@ run_step() {
 # become_root SCRIPT ARGUMENTS...: go on as root, by sudo where we are not.
 become_root() {
     ((EUID == 0)) && return 0
-    [[ ${1:-} && -n $(command -v sudo) ]] || fail "must run as root, and there is no sudo here"
+    command -v sudo >/dev/null || fail "must run as root, and there is no sudo here"
     say "$program needs root; running it again by sudo"
     exec sudo -- "$@"
 }
 
+# os_release KEY: what this system says of itself.
+os_release() (
+    # In a subshell: the file sets many names.
+    # shellcheck disable=SC1091
+    . /etc/os-release 2>/dev/null || true
+    printf %s "${!1:-}"
+)
+
 require_supported_system() {
-    local id='' like='' version='' name='an unknown system'
-    if [[ -r /etc/os-release ]]; then
-        # In a subshell: the file sets many names.
-        IFS=$'\t' read -r id like version name < <(
-            . /etc/os-release
-            printf '%s\t%s\t%s\t%s\n' "${ID:--}" "${ID_LIKE:--}" "${VERSION_ID:-0}" "${PRETTY_NAME:-$ID}"
-        ) || true
-    fi
-    case $id in
-        debian) [[ ${version%%.*} -ge 12 || $version == 0 ]] && return 0 ;; # testing has no number
+    local version
+    version=$(os_release VERSION_ID)
+    case $(os_release ID) in
+        debian) [[ -z $version || ${version%%.*} -ge 12 ]] && return 0 ;; # testing has no number
         ubuntu) [[ ${version%%.*} -ge 24 ]] && return 0 ;;
     esac
-    fail "this is $name; it works on Debian 12 and newer and Ubuntu 24.04 and newer" \
-        "(it needs apt and python3 >= 3.11)"
+    fail "this is $(os_release PRETTY_NAME); Debian 12 and newer and Ubuntu 24.04 and newer are supported" \
+        "(apt, and python3 3.11 or newer)"
 }
 
 is_installed() {
