@@ -185,11 +185,13 @@ class _Build:
             self._install(package, max(round(self._files_in_all * package.share), 4))
 
     def upgrade(self) -> None:
-        """Replace files of the layers below, and add links to some that only they hold."""
+        """Replace files of the layers below, and give some of the new ones a second name."""
         self.layers.append([])
-        for old in self._rng.sample(self._files, round(len(self._files) * REPLACED)):
+        replaced = self._rng.sample(self._files, round(len(self._files) * REPLACED))
+        for old in replaced:
             self.layers[-1].append(dataclasses.replace(old, size=self._size(old.content)))
-        for old in self._rng.sample(self._files, max(len(self._files) // 300, 1)):
+        # Builders store the file of a new link too, and podman cannot unpack a layer without it.
+        for old in replaced[: max(len(self._files) // 300, 1)]:
             self._add_link(old, "-compatible")
 
     def clean_up(self) -> None:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-INTERVAL = 0.02  # seconds between two looks; the kernel keeps the peak, so only births are missed
+INTERVAL = 0.03  # seconds between two looks; the kernel keeps the peak, so only births are missed
 
 
 @dataclasses.dataclass

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.memory import watching
+
 TAIL = 800  # characters of a program's own words that an error repeats
 PATIENCE = 30.0  # seconds for a program to come up, and for one to go
 
@@ -77,12 +79,14 @@ def measure(
             cwd=directory,
             env=None if environment is None else dict(environment),
         )
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - started
+        # The ru_maxrss of a child begins with that of the process that started it: not used.
+        with watching(process.pid) as memory:
+            _, status, usage = os.wait4(process.pid, 0)
+            seconds = time.perf_counter() - started
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise BenchmarkError(_failure(command, process.returncode, _text(log)))
-    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+    return Cost(seconds, usage.ru_utime + usage.ru_stime, memory.largest())
 
 
 @contextlib.contextmanager
