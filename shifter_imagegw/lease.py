@@ -68,23 +68,24 @@ class Lease:
 
     def enter(self, state: PullState, message: str) -> None:
         """Say at once that the pull has reached another state."""
-        self._require_held()
+        self.require_held()
         with self._changing:
             self._state, self._message = state, message
             self._report()
 
     def progress(self, done: int, total: int) -> None:
         """Note how many bytes are fetched; the catalog hears of it within half a second."""
-        self._require_held()
+        self.require_held()
         self._bytes = (done, total)
 
     def confirm(self) -> None:
         """Renew now, so that nobody else can own the job in the next `duration`."""
-        self._require_held()
+        self.require_held()
         self._renew()
-        self._require_held()
+        self.require_held()
 
-    def _require_held(self) -> None:
+    def require_held(self) -> None:
+        """Raise `LeaseLostError` if this worker is no longer the owner of the job."""
         if self._lost is not None:
             raise self._lost
 

@@ -94,6 +94,10 @@ class Worker:
             log.error("%s interrupted %s reason=%s", verb, fields, error)
         except ShifterError as error:
             self._fail(claim, str(error))
+        except OSError as error:
+            log.info("%s met an error %s", verb, fields, exc_info=True)
+            place = repr(error.filename) if error.filename else "its disk or the network"
+            self._fail(claim, f"the gateway cannot use {place}: {error.strerror or error}")
         except Exception:
             log.exception("%s met a defect %s", verb, fields)
             self._fail(

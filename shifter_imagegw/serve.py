@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The embedded gateway: API and pull workers under one command, with no other server."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import click
+
+from shifter_common.errors import ShifterError
+from shifter_imagegw import config as configuration
+from shifter_imagegw import credentials, expire, sweep
+from shifter_imagegw.api import Api
+from shifter_imagegw.app import create_app
+from shifter_imagegw.catalog.sqlite import SqliteCatalog
+from shifter_imagegw.config import GatewayConfig
+from shifter_imagegw.delivery.local import LocalDelivery
+from shifter_imagegw.errors import CatalogError, ConfigError
+from shifter_imagegw.lease import Lease
+from shifter_imagegw.pull import Pull
+from shifter_imagegw.supervisor import Role, Supervisor
+from shifter_imagegw.worker import Worker, stopped_by
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+log = logging.getLogger(__name__)
+
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(process)d %(message)s"
+_LOCK_SECONDS = 3.0
+_BACKLOG = 1024  # connections that wait while the API restarts
+
+_config_option = click.option(
+    "--config",
+    "config_path",
+    envvar="GWCONFIG",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="imagemanager.json; by default what GWCONFIG names.",
+)
+
+
+class GatewayGroup(click.Group):
+    """Shows any `ShifterError` the way click shows its own errors."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except ShifterError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=GatewayGroup)
+def main() -> None:
+    """Shifter's image gateway: fetches images, converts them, and delivers them to systems.
+
+    \b
+    Examples:
+      shifter-gateway config check --config /etc/shifter/imagemanager.json
+      shifter-gateway serve --config /etc/shifter/imagemanager.json
+      shifter-gateway serve --config imagemanager.json --bind 0.0.0.0:5000 --workers 4
+    """
+
+
+@main.command()
+@_config_option
+@click.option(
+    "--bind",
+    default="127.0.0.1:5000",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where to listen; port 0 takes a free one.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    help="Processes that pull, each one image at a time.  [default: WorkerThreads]",
+)
+@click.option(
+    "--api-workers",
+    type=click.IntRange(1, 256),
+    default=2,
+    show_default=True,
+    help="Processes that answer requests.",
+)
+@click.option(
+    "--ready-file",
+    type=click.Path(path_type=Path),
+    help="Write the gateway's URL there once it listens.",
+)
+@click.option("--pid-file", type=click.Path(path_type=Path), help="Write the process id there.")
+def serve(
+    config_path: Path,
+    bind: str,
+    workers: int | None,
+    api_workers: int,
+    ready_file: Path | None,
+    pid_file: Path | None,
+) -> None:
+    """Run the gateway until SIGTERM or Ctrl-C.
+
+    Pulls that are running then go back to the queue, and the next start takes them up again; so
+    does a start after a crash. Each event is one line on standard error.
+    """
+    config = configuration.load(config_path)
+    logging.basicConfig(format=_LOG_FORMAT, level=config.log_level, force=True)
+    logging.getLogger("urllib3").setLevel(logging.WARNING)  # its lines hold whole URLs
+    make_directories(config)
+    with only_gateway_of(config), listening(bind) as listener:
+        os.environ.setdefault(credentials.KEY_VARIABLE, new_key())
+        SqliteCatalog(config.catalog_path).close()  # what is wrong with it is said here and now
+        url = url_of(listener)
+        with noted(pid_file, f"{os.getpid()}\n"), noted(ready_file, f"{url}\n"):
+            log.info("gateway started url=%s config=%s", url, config_path)
+            if os.geteuid() == 0:
+                log.warning("gateway runs as root and needs not: give it an account of its own")
+            supervisor_of(config, listener, workers or config.worker_threads, api_workers).run()
+    log.info("gateway stopped")
+
+
+@main.group()
+def config() -> None:
+    """Look at a configuration."""
+
+
+@config.command()
+@_config_option
+def check(config_path: Path) -> None:
+    """Read imagemanager.json and say what is wrong with it."""
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    loaded = configuration.load(config_path)
+    click.echo(f"{config_path}: good, {len(loaded.systems)} systems, "
+               f"{len(loaded.locations)} locations")  # fmt: skip
+
+
+def supervisor_of(
+    config: GatewayConfig, listener: socket.socket, workers: int, api_workers: int
+) -> Supervisor:
+    api = Role(name="api", main=partial(run_api, config, listener, api_workers))
+    pull = partial(run_worker, config, listener)
+    pulls = [Role(name=f"worker{number}", main=pull) for number in range(1, workers + 1)]
+    return Supervisor([api, *pulls], upkeep=partial(recover, config))
+
+
+def run_api(config: GatewayConfig, listener: socket.socket, processes: int) -> None:
+    Api(listener, partial(make_app, config), processes=processes).run()
+
+
+def make_app(config: GatewayConfig) -> Flask:
+    return create_app(config, SqliteCatalog(config.catalog_path))
+
+
+def run_worker(config: GatewayConfig, listener: socket.socket) -> None:
+    listener.close()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor
+    name = sweep.worker_name(os.getpid())
+    assert name is not None  # it is this process
+    catalog = SqliteCatalog(config.catalog_path)
+    deliveries = deliveries_of(config)
+
+    def pull(lease: Lease) -> None:
+        Pull(
+            lease,
+            credentials.unseal(lease.claim.sealed_credentials),
+            worker=name,
+            config=config,
+            catalog=catalog,
+            delivery=deliveries[lease.claim.record.system],
+        ).run()
+
+    def remove(lease: Lease) -> None:
+        expire.run(
+            lease,
+            catalog=catalog,
+            delivery=deliveries[lease.claim.record.system],
+            lock_directory=config.cache_directory / "locks",
+        )
+
+    with stopped_by(signal.SIGTERM):
+        Worker(name, catalog, list(config.systems), pull=pull, expire=remove).run()
+
+
+def recover(config: GatewayConfig) -> None:
+    """What dead workers left behind; the connection is closed before the next fork()."""
+    try:
+        catalog = SqliteCatalog(config.catalog_path)
+        with contextlib.closing(catalog):
+            sweep.run(catalog, deliveries_of(config).values())
+    except CatalogError as error:
+        log.error("recovery postponed reason=%s", error)
+
+
+def deliveries_of(config: GatewayConfig) -> Mapping[str, LocalDelivery]:
+    return {name: LocalDelivery(name, system.image_dir) for name, system in config.systems.items()}
+
+
+def make_directories(config: GatewayConfig) -> None:
+    for directory in (config.cache_directory, config.catalog_path.parent):
+        try:
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot create directory {os.fspath(directory)!r}: {error.strerror}"
+            ) from error
+
+
+@contextlib.contextmanager
+def only_gateway_of(config: GatewayConfig) -> Iterator[None]:
+    """Hold the lock beside the catalog.
+
+    Every child inherits it, so it is free once the last process of a gateway is gone, however it
+    ended. After a crash that takes a moment.
+    """
+    path = config.catalog_path.with_name(f"{config.catalog_path.name}.lock")
+    try:
+        file = path.open("w")
+    except OSError as error:
+        raise ConfigError(f"cannot write {os.fspath(path)!r}: {error.strerror}") from error
+    with file:
+        deadline = time.monotonic() + _LOCK_SECONDS
+        while not _locked(file):
+            if time.monotonic() >= deadline:
+                raise ConfigError(
+                    f"another gateway is running on catalog {os.fspath(config.catalog_path)!r}: "
+                    "stop it first, or give this one a CatalogPath of its own"
+                )
+            time.sleep(0.1)
+        yield
+
+
+def _locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def listening(bind: str) -> socket.socket:
+    """A socket that listens at `HOST:PORT`."""
+    host, _, port = bind.rpartition(":")
+    host = host.strip("[]")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ConfigError(f"cannot listen at {bind!r}: write it as HOST:PORT")
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise ConfigError(f"cannot listen at {bind!r}: {error.strerror}") from error
+
+
+def url_of(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@contextlib.contextmanager
+def noted(path: Path | None, text: str) -> Iterator[None]:
+    """Have `text` in a file at `path`, whole, while the body runs."""
+    if path is None:
+        yield
+        return
+    partial_path = path.with_name(f"{path.name}.partial")
+    try:
+        partial_path.write_text(text)
+        partial_path.rename(path)
+    except OSError as error:
+        raise ConfigError(f"cannot write {os.fspath(path)!r}: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def new_key() -> str:
+    return secrets.token_hex(32)

@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: BSD-3-Clause
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from datetime import timedelta
+
+import pytest
+
+from shifter_imagegw import expire, sweep
+from shifter_imagegw.catalog.sqlite import SqliteCatalog
+from shifter_imagegw.delivery.local import LocalDelivery
+from shifter_imagegw.errors import CatalogError, DeliveryError, LeaseLostError, PullError
+from shifter_imagegw.lease import Lease
+from shifter_imagegw.records import NewPull, PublishedImage, PullState
+from shifter_imagegw.worker import MOST_ATTEMPTS, Stopped, Worker, stopped_by
+
+SYSTEM = "cori"
+TAG = "lib/foo:1"
+IMAGE_ID = "ab" * 32
+NAME = "node1:4711:99"
+HOUR = timedelta(hours=1)
+MOMENT = timedelta(seconds=0.001)
+
+
+@pytest.fixture
+def catalog(tmp_path):
+    catalog = SqliteCatalog(tmp_path / "catalog.sqlite")
+    yield catalog
+    catalog.close()
+
+
+@pytest.fixture
+def pull(catalog):
+    new = NewPull(system=SYSTEM, image_type="docker", pull_tag=TAG, format="squashfs", puller=7)
+    return catalog.add_pull(new, now=1.0)
+
+
+@pytest.fixture
+def claim(catalog, pull):
+    return catalog.claim([SYSTEM], NAME, HOUR, now=1.0)
+
+
+def image(image_id=IMAGE_ID):
+    return PublishedImage(
+        image_id=image_id,
+        format="squashfs",
+        architecture="amd64",
+        os="linux",
+        private=False,
+        env=None,
+        entry=None,
+        command=None,
+        workdir=None,
+        labels=None,
+        size=3,
+        expiration=None,
+    )
+
+
+def publishing(catalog):
+    return lambda lease: catalog.publish(lease.claim, image(), now=2.0)
+
+
+def raising(error):
+    def job(_lease):
+        raise error
+
+    return job
+
+
+def unexpected(_lease):
+    pytest.fail("this job must not run")
+
+
+def worker(catalog, pull=unexpected, expire=unexpected, **options):
+    return Worker(NAME, catalog, [SYSTEM], pull=pull, expire=expire, **options)
+
+
+def record_of(catalog):
+    return catalog.find_pull(SYSTEM, "docker", TAG)
+
+
+def test_a_worker_publishes_the_pull_that_it_claims(catalog, pull):
+    assert worker(catalog, pull=publishing(catalog)).work_once()
+
+    assert catalog.find_ready(SYSTEM, "docker", TAG).image_id == IMAGE_ID
+
+
+def test_a_worker_with_nothing_to_do_says_so(catalog):
+    assert not worker(catalog).work_once()
+
+
+def test_the_text_of_an_error_becomes_the_reason_of_the_failure(catalog, pull):
+    worker(catalog, pull=raising(PullError("no such image: 'foo'"))).work_once()
+
+    record = record_of(catalog)
+    assert (record.state, record.status_message) == (PullState.FAILURE, "no such image: 'foo'")
+
+
+def test_a_defect_fails_the_pull_without_showing_its_insides(catalog, pull, caplog):
+    worker(catalog, pull=raising(KeyError("secret-of-the-code"))).work_once()
+
+    record = record_of(catalog)
+    assert record.state == PullState.FAILURE
+    assert "secret-of-the-code" not in record.status_message
+    assert "Traceback" in caplog.text
+
+
+def test_an_operating_system_error_is_told_with_its_file(catalog, pull):
+    error = OSError(28, "No space left on device", "/cache/x")
+
+    worker(catalog, pull=raising(error)).work_once()
+
+    assert record_of(catalog).status_message == (
+        "the gateway cannot use '/cache/x': No space left on device"
+    )
+
+
+def test_a_lost_lease_leaves_the_job_to_its_new_owner(catalog, pull):
+    def lose(lease):
+        catalog.release([NAME])
+        catalog.claim([SYSTEM], "node2:1:1", HOUR, now=2.0)
+        lease.confirm()
+
+    worker(catalog, pull=lose).work_once()
+
+    assert record_of(catalog).state == PullState.PENDING
+    assert catalog.workers() == ["node2:1:1"]
+
+
+def test_a_job_whose_workers_keep_dying_is_given_up(catalog, pull):
+    for _ in range(MOST_ATTEMPTS):
+        catalog.claim([SYSTEM], "node2:1:1", HOUR, now=1.0)
+        catalog.release(["node2:1:1"])
+
+    worker(catalog).work_once()
+
+    record = record_of(catalog)
+    assert record.state == PullState.FAILURE
+    assert "the worker died 3 times" in record.status_message
+
+
+def test_a_worker_that_is_stopped_gives_its_job_back(catalog, pull):
+    with pytest.raises(Stopped):
+        worker(catalog, pull=raising(Stopped())).run()
+
+    assert catalog.workers() == []
+    assert record_of(catalog).state == PullState.PENDING
+    assert catalog.claim([SYSTEM], "node2:1:1", HOUR, now=1.0) is not None
+
+
+def test_a_catalog_that_does_not_answer_is_asked_again_later(catalog, monkeypatch, caplog):
+    def broken(*_arguments):
+        raise CatalogError("the catalog is locked")
+
+    monkeypatch.setattr(catalog, "claim", broken)
+
+    assert not worker(catalog).work_once()
+    assert "the catalog is locked" in caplog.text
+
+
+def test_a_signal_ends_the_work_quietly():
+    reached = []
+
+    with stopped_by(signal.SIGUSR1):
+        os.kill(os.getpid(), signal.SIGUSR1)
+        reached.append("after the signal")
+
+    assert reached == []
+
+
+def test_an_expire_job_removes_the_image_and_ends_expired(catalog, tmp_path, claim):
+    delivery = LocalDelivery(SYSTEM, tmp_path)
+    catalog.publish(claim, image(), now=2.0)
+    for suffix in ("squashfs", "meta"):
+        (tmp_path / f"{IMAGE_ID}.{suffix}").write_bytes(b"x")
+    catalog.add_expire(catalog.find_ready(SYSTEM, "docker", TAG))
+
+    def remove(lease):
+        expire.run(lease, catalog=catalog, delivery=delivery, lock_directory=tmp_path / "locks")
+
+    worker(catalog, expire=remove).work_once()
+
+    assert record_of(catalog).state == PullState.EXPIRED
+    assert not delivery.is_delivered(IMAGE_ID, "squashfs")
+
+
+def test_an_image_that_a_pull_brings_back_is_not_removed(catalog, tmp_path, claim):
+    delivery = LocalDelivery(SYSTEM, tmp_path)
+    catalog.publish(claim, image(), now=2.0)
+    for suffix in ("squashfs", "meta"):
+        (tmp_path / f"{IMAGE_ID}.{suffix}").write_bytes(b"x")
+    catalog.add_expire(catalog.find_ready(SYSTEM, "docker", TAG))
+    again = NewPull(system=SYSTEM, image_type="docker", pull_tag="lib/foo:2", format="squashfs")
+
+    def remove(lease):
+        catalog.add_pull(again, now=3.0)
+        catalog.publish(catalog.claim([SYSTEM], "node2:1:1", HOUR, now=3.0), image(), now=3.0)
+        expire.run(lease, catalog=catalog, delivery=delivery, lock_directory=tmp_path / "locks")
+
+    worker(catalog, expire=remove).work_once()
+
+    assert catalog.find_ready(SYSTEM, "docker", "lib/foo:2").image_id == IMAGE_ID
+    assert delivery.is_delivered(IMAGE_ID, "squashfs")
+
+
+def test_an_expire_job_that_fails_says_why(catalog, claim):
+    catalog.publish(claim, image(), now=2.0)
+    catalog.add_expire(catalog.find_ready(SYSTEM, "docker", TAG))
+
+    worker(catalog, expire=raising(DeliveryError("cannot remove it"))).work_once()
+
+    assert record_of(catalog).status_message == "cannot remove it"
+
+
+def test_progress_reaches_the_catalog_from_the_leases_own_thread(catalog, claim, monkeypatch):
+    reported = threading.Event()
+    report = catalog.report
+
+    def noticed(*arguments, **options):
+        report(*arguments, **options)
+        if options["bytes_done"]:
+            reported.set()
+
+    monkeypatch.setattr(catalog, "report", noticed)
+
+    with Lease(catalog, claim, report_every=MOMENT) as lease:
+        lease.enter(PullState.PULLING, "Pulling layers")
+        lease.progress(5, 9)
+        assert reported.wait(10)
+
+    record = record_of(catalog)
+    assert (record.state, record.bytes_done, record.bytes_total) == (PullState.PULLING, 5, 9)
+
+
+def test_a_lease_is_renewed_while_its_body_runs(catalog, claim, monkeypatch):
+    renewed = threading.Semaphore(0)
+    monkeypatch.setattr(catalog, "renew", lambda *_arguments: renewed.release())
+
+    with Lease(catalog, claim, renew_every=MOMENT, report_every=MOMENT):
+        assert renewed.acquire(timeout=10)
+        assert renewed.acquire(timeout=10)
+
+
+def test_every_step_stops_once_the_lease_is_lost(catalog, claim):
+    with Lease(catalog, claim) as lease:
+        catalog.release([NAME])
+        with pytest.raises(LeaseLostError):
+            lease.confirm()
+
+        for step in (
+            lambda: lease.enter(PullState.TRANSFER, "Transferring image"),
+            lambda: lease.progress(1, 2),
+            lease.require_held,
+        ):
+            with pytest.raises(LeaseLostError):
+                step()
+
+
+def test_a_lease_that_could_not_be_renewed_in_time_counts_as_lost(catalog, claim, monkeypatch):
+    def broken(*_arguments):
+        raise CatalogError("the catalog is locked")
+
+    monkeypatch.setattr(catalog, "renew", broken)
+
+    with (
+        Lease(catalog, claim, duration=timedelta(0)) as lease,
+        pytest.raises(LeaseLostError, match="ran out"),
+    ):
+        lease.confirm()
+
+
+def test_a_worker_is_dead_only_if_its_very_process_is_gone():
+    own = sweep.worker_name(os.getpid())
+    host, pid, start = own.rsplit(":", 2)
+
+    assert not sweep.is_dead(own)
+    assert sweep.is_dead(f"{host}:{pid}:{int(start) + 1}")
+    assert not sweep.is_dead(f"another-{own}")
+
+
+def test_a_sweep_gives_jobs_of_dead_workers_back_and_removes_their_files(catalog, pull, tmp_path):
+    delivery = LocalDelivery(SYSTEM, tmp_path)
+    host, pid, start = sweep.worker_name(os.getpid()).rsplit(":", 2)
+    dead = f"{host}:{pid}:{int(start) + 1}"
+    catalog.claim([SYSTEM], dead, HOUR, now=1.0)
+    half = delivery.staging_path(IMAGE_ID, "squashfs", dead)
+    half.write_bytes(b"half")
+
+    sweep.run(catalog, [delivery])
+
+    assert not half.exists()
+    assert catalog.claim([SYSTEM], NAME, HOUR, now=1.0) is not None
+
+
+def test_a_sweep_leaves_living_workers_alone(catalog, pull, tmp_path):
+    delivery = LocalDelivery(SYSTEM, tmp_path)
+    living = sweep.worker_name(os.getpid())
+    catalog.claim([SYSTEM], living, HOUR, now=1.0)
+    half = delivery.staging_path(IMAGE_ID, "squashfs", living)
+    half.write_bytes(b"half")
+
+    sweep.run(catalog, [delivery])
+
+    assert half.exists()
+    assert catalog.workers() == [living]
