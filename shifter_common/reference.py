@@ -7,9 +7,7 @@ from shifter_common.errors import InvalidReferenceError
 
 IMAGE_TYPES = ("docker", "custom", "id", "local")
 
-_TAG_CHARACTERS = frozenset(
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:+@-"
-)
+_TAG_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:+@-")
 _LOWER_HEX = frozenset("0123456789abcdef")
 _LONGEST_TAG = 512
 _IMAGE_ID_LENGTH = 64  # hex digits of a sha256
@@ -57,7 +55,7 @@ class ImageReference:
 
     @classmethod
     def checked(cls, image_type: str, tag: str) -> ImageReference:
-        """Make a reference of parts that came from outside, refusing what no image can be called."""
+        """Make a reference of parts that came from outside; refuse what no image is called."""
         if image_type not in IMAGE_TYPES:
             raise InvalidReferenceError(
                 f"unknown image type {image_type!r}: known are {', '.join(IMAGE_TYPES)}"

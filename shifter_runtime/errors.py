@@ -32,3 +32,7 @@ class ModuleConflictError(SetupError):
 
 class NotPermittedError(SetupError):
     """The caller may not use this image, or may not use Shifter at all."""
+
+
+class ProgramError(SetupError):
+    """The user's program could not be started: exit code 127, as a shell's."""

@@ -151,24 +151,25 @@ def _parse_site_item(item: str) -> Volume:
 
 
 def _items(text: str) -> list[str]:
-    return [item for item in (part.strip(WHITE_SPACE) for part in text.split(";")) if item]
+    return [item for item in map(_bare, _bare(text).split(";")) if item]
 
 
 def _split(item: str) -> tuple[str, str, list[str]]:
-    """Source, target and flags, without the double quotes around the item or around a path."""
-    if item.count('"') == 2:
-        item = _unquoted(item)
     source, _, rest = item.partition(":")
     target, _, flags = rest.partition(":")
-    return (
-        _unquoted(source.strip(WHITE_SPACE)),
-        _unquoted(target.strip(WHITE_SPACE)),
-        [flag for flag in flags.split(":") if flag],
-    )
+    return _bare(source), _bare(target), [flag for flag in flags.split(":") if flag]
 
 
-def _unquoted(text: str) -> str:
-    return text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
+def _bare(text: str) -> str:
+    """`text` without the white space, then the one pair of quotes around it.
+
+    Batch systems pass on quotes that a shell would have taken: around all, an item or a path.
+    """
+    text = text.strip(WHITE_SPACE)
+    for quote in "\"'":
+        if text.startswith(quote) and text.endswith(quote) and text.count(quote) == 2:
+            return text[1:-1]
+    return text
 
 
 def _clean(path: str, what: str) -> str:
@@ -240,8 +241,8 @@ def _cache_size(name: str, value: str) -> int:
     size = parse_size(value)
     if not size:
         raise VolumeError(
-            f"perNodeCache {name} must be a number above 0 with one of the letters b, k, m, g, t, "
-            f"p, e, not {value!r}"
+            f"perNodeCache {name} must be a number above 0 and at most one of the letters "
+            f"b k m g t p e, as in {name}=200G, not {value!r}"
         )
     return size
 

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Who called, and how every privilege is given up to become that user."""
+
+from __future__ import annotations
+
+import os
+
+from shifter_runtime import node, syscalls
+from shifter_runtime.config import RuntimeConfig
+from shifter_runtime.errors import SetupError
+
+_MOST_GROUPS = 512
+_LAST_CAPABILITY = "/proc/sys/kernel/cap_last_cap"
+
+
+class Identity:
+    """A user as the kernel knew it when the launcher was started, with its names on this node.
+
+    `groups` are the ids the process had, never more: the setuid bit adds no membership.
+    """
+
+    __slots__ = ("gecos", "gid", "group_names", "groups", "home", "name", "shell", "uid")
+
+    def __init__(
+        self,
+        *,
+        uid: int,
+        gid: int,
+        groups: list[int],
+        name: str,
+        gecos: str,
+        home: str,
+        shell: str,
+        group_names: list[tuple[str, int]],
+    ) -> None:
+        self.uid = uid
+        self.gid = gid
+        self.groups = groups
+        self.name = name
+        self.gecos = gecos
+        self.home = home
+        self.shell = shell
+        self.group_names = group_names
+
+
+def caller(config: RuntimeConfig) -> Identity:
+    """The user behind the real ids of this process."""
+    uid, gid = os.getuid(), os.getgid()
+    if uid == 0 or gid == 0:
+        raise SetupError(
+            "cannot be run as root: run it as the user for whom the program is "
+            "(for example with: runuser -u NAME -- shifter …)"
+        )
+    groups = sorted({group for group in (gid, *os.getgroups()) if group != 0})
+    if len(groups) > _MOST_GROUPS:
+        raise SetupError(f"user {uid} is in {len(groups)} groups, at most {_MOST_GROUPS} will do")
+    entry = node.find_user(uid, config)
+    if entry is None:
+        where = "the node's name service" if config.allow_libc_pwd_calls else config.etc_path
+        raise SetupError(f"user id {uid} has no name on this node: {where} does not know it")
+    return Identity(
+        uid=uid,
+        gid=gid,
+        groups=groups,
+        name=entry.name,
+        gecos=entry.gecos,
+        home=entry.home,
+        shell=entry.shell,
+        group_names=[(node.group_name(group, config), group) for group in groups],
+    )
+
+
+def hide() -> None:
+    """Take root's ids entirely, so that the user can neither signal nor trace this process."""
+    os.setgroups([])
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+
+
+class AsUser:
+    """Within it, files are looked up and opened with the user's rights, by the kernel itself."""
+
+    __slots__ = ("_user",)
+
+    def __init__(self, user: Identity) -> None:
+        self._user = user
+
+    def __enter__(self) -> None:
+        os.setgroups(self._user.groups)
+        os.setegid(self._user.gid)
+        os.seteuid(self._user.uid)
+
+    def __exit__(self, *failure: object) -> None:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups([])
+
+
+def become(user: Identity) -> None:
+    """Give up every privilege for good; afterwards only exec is left to do.
+
+    The order matters: what needs privilege goes first, and each step is one that the next cannot
+    undo. See capabilities(7), "Effect of user ID changes on capabilities".
+    """
+    for capability in range(_last_capability() + 1):
+        syscalls.prctl(syscalls.PR_CAPBSET_DROP, capability)
+    syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+    os.setgroups(user.groups)
+    os.setresgid(user.gid, user.gid, user.gid)
+    os.setresuid(user.uid, user.uid, user.uid)
+    syscalls.prctl(syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_CLEAR_ALL)
+    syscalls.clear_capabilities()
+    _require_become(user)
+
+
+def _last_capability() -> int:
+    fd = os.open(_LAST_CAPABILITY, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return int(os.read(fd, 16))
+    finally:
+        os.close(fd)
+
+
+def _require_become(user: Identity) -> None:
+    """Whatever went wrong before, a process that is still somebody else must not go on."""
+    if (
+        os.getresuid() != (user.uid,) * 3
+        or os.getresgid() != (user.gid,) * 3
+        or sorted(os.getgroups()) != user.groups
+    ):
+        os.abort()

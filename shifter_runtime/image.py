@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The image that a launch uses: which one a name means, its two files, who may read it."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from shifter_common.errors import InvalidMetadataError
+from shifter_common.metadata import ImageMetadata
+from shifter_common.reference import ImageReference, is_image_id
+from shifter_runtime import identity, syscalls, trust
+from shifter_runtime.config import RuntimeConfig
+from shifter_runtime.errors import NotPermittedError, SetupError, UntrustedPathError
+
+MOUNTABLE = ("squashfs", "ext4", "xfs")
+
+_LONGEST_ANSWER = 4096
+_LOOKUP_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+
+
+class Image:
+    """An image as it lies on this node's filesystem: `fd` is open on its file."""
+
+    __slots__ = ("fd", "image_id", "metadata", "path")
+
+    def __init__(self, image_id: str, path: str, fd: int, metadata: ImageMetadata) -> None:
+        self.image_id = image_id
+        self.path = path
+        self.fd = fd
+        self.metadata = metadata
+
+    def require_readable_by(self, user: identity.Identity) -> None:
+        """Hold the access lists of the image; without any, everybody may read it."""
+        uids, gids = self.metadata.user_acl, self.metadata.group_acl
+        if uids is None and gids is None:
+            return
+        if user.uid in (uids or ()) or not set(user.groups).isdisjoint(gids or ()):
+            return
+        raise NotPermittedError(
+            f"permission denied to image {self.image_id}: neither you ({user.name}) nor any of "
+            "your groups is in its access list; ask whoever pulled it"
+        )
+
+
+def look_up(reference: ImageReference, user: identity.Identity, config: RuntimeConfig) -> str:
+    """The id of the image that a reference means now; `id:` needs no gateway."""
+    if reference.image_type == "id":
+        image_id = reference.tag
+    else:
+        image_id = _ask_gateway(reference, user, config)
+    if not is_image_id(image_id):
+        raise SetupError(f"{image_id!r} is no image id: an id is 64 lower-case hexadecimal digits")
+    return image_id
+
+
+def open_image(image_id: str, config: RuntimeConfig) -> Image:
+    """Open both files of an image, and check on the descriptors that root may rely on them."""
+    directory = _open_image_path(config)
+    try:
+        owners = _trusted_owners(directory, config)
+        metadata = _read_metadata(directory, image_id, owners, config)
+        if metadata.format not in MOUNTABLE:
+            raise SetupError(
+                f"image {image_id} has format {metadata.format}, which cannot be mounted: "
+                f"formats that can are {', '.join(MOUNTABLE)}"
+            )
+        name = f"{image_id}.{metadata.format}"
+        fd = _open_file(directory, name, owners, config)
+        return Image(image_id, f"{config.image_path}/{name}", fd, metadata)
+    finally:
+        os.close(directory)
+
+
+def _ask_gateway(reference: ImageReference, user: identity.Identity, config: RuntimeConfig) -> str:
+    """Run `shifterimg lookup` as the user, who proves to the gateway who he is by munge."""
+    program = config.udi_root_path + "/bin/shifterimg"
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.dup2(writing, 1)
+            identity.become(user)
+            os.execve(program, [program, "lookup", str(reference)], _LOOKUP_ENVIRONMENT)
+        except OSError as error:
+            os.write(2, os.fsencode(f"shifter: cannot run {program}: {error.strerror}\n"))
+        finally:
+            os._exit(126)
+    os.close(writing)
+    answer = os.read(reading, _LONGEST_ANSWER).decode("ascii", "replace").strip()
+    os.close(reading)
+    _, status = os.waitpid(child, 0)
+    if os.waitstatus_to_exitcode(status) != 0 or not answer:
+        raise SetupError(
+            f"cannot find image {str(reference)!r}: if it was never pulled, "
+            f"pull it first: shifterimg pull {reference}"
+        )
+    return answer
+
+
+def _open_image_path(config: RuntimeConfig) -> int:
+    try:
+        return os.open(config.image_path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise SetupError(f"cannot open imagePath {config.image_path}: {error.strerror}") from error
+
+
+def _trusted_owners(directory: int, config: RuntimeConfig) -> set[int]:
+    """Whose files the kernel may mount: root's, imageOwners', and those of imagePath's owner.
+
+    A filesystem image is parsed by the kernel, so one that a user wrote must never be mounted
+    (CVE-2023-30549 and its like).
+    """
+    found = os.fstat(directory)
+    if found.st_mode & stat.S_IWOTH:
+        raise UntrustedPathError(
+            f"imagePath {config.image_path} is writable by everybody, so no image in it can be "
+            "relied on: ask the administrator to correct its mode"
+        )
+    return {0, found.st_uid, *(_owner_id(owner) for owner in config.image_owners)}
+
+
+def _owner_id(owner: str) -> int:
+    if owner.isdecimal():
+        return int(owner)
+    import pwd
+
+    try:
+        return pwd.getpwnam(owner).pw_uid
+    except KeyError:
+        raise SetupError(f"imageOwners names {owner!r}, who is unknown on this node") from None
+
+
+def _read_metadata(
+    directory: int, image_id: str, owners: set[int], config: RuntimeConfig
+) -> ImageMetadata:
+    name = image_id + ".meta"
+    fd = _open_file(directory, name, owners, config)
+    try:
+        text = trust.read_all(fd).decode("utf-8", "surrogateescape")
+    finally:
+        os.close(fd)
+    try:
+        return ImageMetadata.parse(text)
+    except InvalidMetadataError as error:
+        raise SetupError(
+            f"cannot use {config.image_path}/{name}: {error}; pull the image again"
+        ) from error
+
+
+def _open_file(directory: int, name: str, owners: set[int], config: RuntimeConfig) -> int:
+    path = f"{config.image_path}/{name}"
+    resolve = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS
+    try:
+        fd = syscalls.open_in(directory, name, os.O_RDONLY | os.O_NONBLOCK, resolve)
+    except FileNotFoundError:
+        raise SetupError(
+            f"cannot find requested image: {path} does not exist; pull the image again"
+        ) from None
+    except OSError as error:
+        raise SetupError(f"cannot open {path}: {error.strerror}") from error
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode):
+        problem = "is not a regular file"
+    elif found.st_uid not in owners:
+        problem = f"belongs to user {found.st_uid}, who does not write images here (imageOwners)"
+    elif found.st_mode & 0o022:
+        problem = f"is writable by others (mode {stat.S_IMODE(found.st_mode):04o})"
+    else:
+        return fd
+    os.close(fd)
+    raise UntrustedPathError(f"{path} {problem}: ask the administrator to correct it")

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""From `shifter …` to the user's program, step by step. Started by the launcher, as root."""
+
+from __future__ import annotations
+
+import os
+
+from shifter_common.errors import ShifterError
+from shifter_runtime import config as configs
+from shifter_runtime import environment as environments
+from shifter_runtime import identity, namespace, node, process, trust, usage
+from shifter_runtime import image as images
+from shifter_runtime import plan as plans
+from shifter_runtime import request as requests
+from shifter_runtime.errors import ProgramError, SetupError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from shifter_runtime.config import RuntimeConfig
+    from shifter_runtime.request import Request
+
+_FAILED = 1
+_NO_PROGRAM = 127  # what a shell answers, too
+_INTERRUPTED = 130  # 128 + SIGINT
+
+
+def main(arguments: list[str]) -> NoReturn:
+    """Run what the launcher passes: udiRoot.conf, environment, ignored signals, user's words."""
+    config_path, environment, ignored, *words = arguments
+    try:
+        status = run(config_path, words, _read_environment(int(environment)), ignored)
+    except UsageError as error:
+        _write(1, usage.SHORT)
+        status = _fail(error, _FAILED)
+    except ProgramError as error:
+        status = _fail(error, _NO_PROGRAM)
+    except ShifterError as error:
+        status = _fail(error, _FAILED)
+    except KeyboardInterrupt:
+        status = _INTERRUPTED
+    os._exit(status)
+
+
+def run(config_path: str, words: list[str], variables: dict[str, str], ignored: str) -> int:
+    """Everything in order; the status to end with, where no program is to be run."""
+    config = configs.parse(trust.read(config_path), config_path)
+    request = requests.parse(
+        words,
+        variables,
+        default_type=config.default_image_type,
+        allow_local=config.allow_local_chroot,
+    )
+    if request.help:
+        _write(1, usage.LONG)
+        return 0
+    user = identity.caller(config)
+    identity.hide()
+    _require_supported(request, config)
+    _say_what_is_odd(request, config)
+    image_id = images.look_up(request.reference, user, config)
+    image = images.open_image(image_id, config)
+    image.require_readable_by(user)
+    command = process.choose_command(request, image.metadata)
+    directory = process.choose_directory(request, image.metadata)
+    imported = [_imported(name, config) for name in config.users_to_import]
+    plan = plans.make(image, request, config, user, node.read_files(config), imported)
+    if request.dry_run:
+        _write(1, f"{plan}\n")
+        return 0
+    umask = os.umask(0o022)
+    namespace.enter(plan)
+    identity.become(user)
+    os.umask(umask)
+    problem = process.change_directory(directory)
+    if problem:
+        _say(problem)
+    environment = environments.make(
+        request,
+        image.image_id,
+        image.metadata,
+        config,
+        env_file=[pair for path in request.env_file for pair in _read_env_file(path)],
+    )
+    return process.replace(command or process.shell(environment), environment, ignored=ignored)
+
+
+def _require_supported(request: Request, config: RuntimeConfig) -> None:
+    """Refuse plainly what this release lacks, rather than to run something else than asked for."""
+    if request.reference.image_type == "local":
+        raise SetupError("images of type local are not part of this release: use a pulled image")
+    active = request.modules if request.modules is not None else config.default_modules
+    if active not in ([], ["none"]):
+        raise SetupError(
+            f"modules are not part of this release, but {', '.join(active)} would be active: "
+            "write --module=none"
+        )
+
+
+def _say_what_is_odd(request: Request, config: RuntimeConfig) -> None:
+    if not request.verbose:
+        return
+    for warning in config.warnings:
+        _say(warning)
+    if config.site_pre_mount_hook or config.site_post_mount_hook:
+        _say("site hooks are not part of this release, so none is run")
+
+
+def _imported(name: str, config: RuntimeConfig) -> node.User:
+    account = node.find_user(name, config)
+    if account is None:
+        raise SetupError(f"usersToImport names {name!r}, who is unknown on this node")
+    return account
+
+
+def _read_environment(fd: int) -> dict[str, str]:
+    """The caller's variables, which the launcher put into a memory file, each ended by a NUL."""
+    size = os.lseek(fd, 0, os.SEEK_END)
+    content = os.pread(fd, size, 0)
+    os.close(fd)
+    pairs = (os.fsdecode(entry).partition("=") for entry in content.split(b"\0"))
+    return {name: value for name, separator, value in pairs if name and separator}
+
+
+def _read_env_file(path: str) -> list[tuple[str, str]]:
+    """The variables in a file of the user's, read as the user and inside the container."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise SetupError(f"cannot open env-file {path!r}: {error.strerror}") from error
+    try:
+        text = trust.read_all(fd).decode("utf-8", "surrogateescape")
+    finally:
+        os.close(fd)
+    return environments.parse_env_file(text, path)
+
+
+def _fail(error: ShifterError, status: int) -> int:
+    _say(str(error))
+    return status
+
+
+def _say(text: str) -> None:
+    _write(2, f"shifter: {text}\n")
+
+
+def _write(fd: int, text: str) -> None:
+    content = text.encode("utf-8", "surrogateescape")
+    try:
+        while content:
+            content = content[os.write(fd, content) :]
+    except OSError:
+        os._exit(_FAILED)  # nobody listens

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Execute a plan in a mount namespace of this process's own, and move into the result.
+
+Nothing that is mounted here is seen by anybody else, and all of it vanishes with the last process
+inside, however that dies.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from shifter_runtime import syscalls
+from shifter_runtime.errors import SetupError
+from shifter_runtime.plan import Plan
+from shifter_runtime.udi import Udi
+
+
+def enter(plan: Plan) -> None:
+    """Build what `plan` says and make it this process's root."""
+    doing: object = "take a mount namespace"
+    try:
+        _unshare()
+        doing = plan.image
+        plan.image.execute()
+        doing = plan.root
+        udi = plan.root.execute()
+        for operation in plan.operations:
+            doing = operation
+            operation.execute(udi)
+        doing = "change root"
+        _change_root(udi)
+    except OSError as error:
+        raise SetupError(f"cannot {doing}: {error.strerror} ({error.filename})") from error
+
+
+def _unshare() -> None:
+    syscalls.unshare_mounts()
+    # Slave, not private: what the node unmounts must go away here too, or it could never be
+    # unmounted while a job runs.
+    syscalls.change_propagation("/", syscalls.MS_REC | syscalls.MS_SLAVE)
+
+
+def _change_root(udi: Udi) -> None:
+    os.fchdir(udi.root)
+    try:
+        # Old and new root at one place: the old one then lies on top and is let go (pivot_root(2),
+        # NOTES). Unlike after chroot(2), no mount of the node is left to be found.
+        syscalls.pivot_root(".", ".")
+        syscalls.detach(".")
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # The node runs from its initramfs, which cannot be pivoted.
+        syscalls.move_onto_root()
+        os.chroot(".")
+    os.chdir("/")
+    os.close(udi.root)

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What root will do for one launch: a list made of request and configuration. Acts on nothing."""
+
+from __future__ import annotations
+
+from shifter_runtime import etc_files, udi_config, volumes
+from shifter_runtime.config import RuntimeConfig
+from shifter_runtime.errors import SetupError
+from shifter_runtime.identity import Identity
+from shifter_runtime.image import Image
+from shifter_runtime.node import NodeFiles, User
+from shifter_runtime.operations import (
+    BindSite,
+    BindVolume,
+    MakeDirectory,
+    MountImage,
+    MountRoot,
+    Operation,
+    SealRoot,
+    WriteFile,
+    WriteLink,
+)
+from shifter_runtime.request import Request
+
+# Directories of the node that every container has, unless siteFs puts others there.
+_NODE_DIRECTORIES = ("/tmp", "/var/tmp")
+
+
+class Plan:
+    """The image, the root made of it, and everything that is then done to that root, in order."""
+
+    __slots__ = ("image", "operations", "root")
+
+    def __init__(self, image: MountImage, root: MountRoot, operations: list[Operation]) -> None:
+        self.image = image
+        self.root = root
+        self.operations = operations
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, (self.image, self.root, *self.operations)))
+
+
+def make(
+    image: Image,
+    request: Request,
+    config: RuntimeConfig,
+    user: Identity,
+    files: NodeFiles,
+    imported: list[User],
+) -> Plan:
+    """Turn one request into a plan; `imported` are the accounts of usersToImport."""
+    operations: list[Operation] = [
+        *_site_directories(config),
+        *_kernel_directories(),
+        *_etc(files, config, user, imported),
+        *_udi_image(config),
+        *_user_volumes(request, user),
+        _udi_config(image, request, user),
+    ]
+    if not config.mount_udi_root_writable:
+        operations.append(SealRoot())
+    return Plan(
+        MountImage(image, config.loop_mount),
+        MountRoot(config.loop_mount, config.udi_mount, config.rootfs_type),
+        operations,
+    )
+
+
+def _site_directories(config: RuntimeConfig) -> list[Operation]:
+    site = [volume for text in config.site_fs for volume in volumes.parse_site(text)]
+    taken = {volume.target for volume in site}
+    binds: list[Operation] = [
+        BindSite(path, path, propagation=config.mount_propagation_style)
+        for path in _NODE_DIRECTORIES
+        if path not in taken
+    ]
+    for volume in site:
+        if volume.cache is not None:
+            raise SetupError(f"siteFs {volume}: perNodeCache is not part of this release")
+        binds.append(
+            BindSite(
+                volume.source,
+                volume.target,
+                read_only=volume.read_only,
+                recursive=volume.recursive,
+                propagation=volume.propagation or config.mount_propagation_style,
+            )
+        )
+    return binds
+
+
+def _kernel_directories() -> list[Operation]:
+    """Bound, not mounted anew, so that the node's own restrictions (hidepid, say) hold inside."""
+    return [
+        BindSite("/proc", "/proc", recursive=True, executable=False),
+        BindSite("/sys", "/sys", recursive=True, executable=False),
+        BindSite("/dev", "/dev", recursive=True, devices=True),
+    ]
+
+
+def _etc(
+    files: NodeFiles, config: RuntimeConfig, user: Identity, imported: list[User]
+) -> list[Operation]:
+    texts = {name: content for name, content in files.own.items()}
+    texts["nsswitch.conf"] = etc_files.NSSWITCH_CONF.encode()
+    texts["host.conf"] = etc_files.HOST_CONF.encode()
+    texts["shadow"] = b""
+    texts.update(files.site)
+    accounts: list[Identity | User] = [user, *imported]
+    texts["passwd"] = _bytes(etc_files.add_to_passwd(_text(files, "passwd"), accounts))
+    texts["group"] = _bytes(
+        etc_files.add_to_group(
+            _text(files, "group"), user.name, user.group_names, config.max_group_count
+        )
+    )
+    return [
+        *(WriteFile(f"/etc/{name}", content) for name, content in sorted(texts.items())),
+        WriteLink("/etc/mtab", "/proc/mounts"),
+    ]
+
+
+def _text(files: NodeFiles, name: str) -> str:
+    return files.site.get(name, b"").decode("utf-8", "surrogateescape")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _udi_image(config: RuntimeConfig) -> list[Operation]:
+    if not config.opt_udi_image:
+        return [MakeDirectory("/opt/udiImage")]
+    return [BindSite(config.opt_udi_image, "/opt/udiImage", read_only=True)]
+
+
+def _user_volumes(request: Request, user: Identity) -> list[Operation]:
+    binds: list[Operation] = []
+    for volume in request.volumes:
+        if volume.cache is not None:
+            raise SetupError(f"volume {volume}: perNodeCache is not part of this release")
+        binds.append(BindVolume(volume.source, volume.target, user, read_only=volume.read_only))
+    return binds
+
+
+def _udi_config(image: Image, request: Request, user: Identity) -> Operation:
+    signature = volumes.signature(request.volumes)
+    text = udi_config.text(image.image_id, user.name, signature)
+    return WriteFile("/var/shifterConfig.json", _bytes(text))

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The kernel calls that Python's `os` lacks, one function each; none decides anything.
+
+Every failure is an OSError whose file name is the object, so that whoever catches it can say what
+failed. Numbers and structures: the kernel's uapi headers, which share these call numbers on every
+architecture. See mount_setattr(2), open_tree(2), move_mount(2), fsopen(2), openat2(2), loop(4).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+AT_FDCWD = -100
+AT_EMPTY_PATH = 0x1000
+AT_RECURSIVE = 0x8000
+
+CLONE_NEWNS = 0x00020000
+MS_REC = 0x4000
+MS_PRIVATE = 1 << 18
+MS_SLAVE = 1 << 19
+MS_MOVE = 0x2000
+MNT_DETACH = 2
+
+MOUNT_ATTR_RDONLY = 0x1
+MOUNT_ATTR_NOSUID = 0x2
+MOUNT_ATTR_NODEV = 0x4
+MOUNT_ATTR_NOEXEC = 0x8
+
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
+RESOLVE_BENEATH = 0x08
+RESOLVE_IN_ROOT = 0x10
+
+LOOP_SET_AUTOCLEAR = 4  # LO_FLAGS_AUTOCLEAR
+LOOP_READ_ONLY = 1  # LO_FLAGS_READ_ONLY
+LOOP_CONFIGURE = 0x4C0A
+LOOP_GET_STATUS64 = 0x4C05
+LOOP_CTL_GET_FREE = 0x4C82
+
+LOCK_EX = 2
+
+PR_CAPBSET_DROP = 24
+PR_SET_NO_NEW_PRIVS = 38
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_CLEAR_ALL = 4
+_CAPABILITY_VERSION_3 = 0x20080522
+
+SIGPIPE = 13
+SIGXFSZ = 25
+
+_OPEN_TREE = 428
+_MOVE_MOUNT = 429
+_FSOPEN = 430
+_FSCONFIG = 431
+_FSMOUNT = 432
+_OPENAT2 = 437
+_MOUNT_SETATTR = 442
+
+_OPEN_TREE_CLONE = 1
+_OPEN_TREE_CLOEXEC = os.O_CLOEXEC
+_MOVE_MOUNT_F_EMPTY_PATH = 0x04
+_MOVE_MOUNT_T_EMPTY_PATH = 0x40
+_FSOPEN_CLOEXEC = 1
+_FSMOUNT_CLOEXEC = 1
+_FSCONFIG_SET_FLAG = 0
+_FSCONFIG_SET_STRING = 1
+_FSCONFIG_CMD_CREATE = 6
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_long = ctypes.c_long
+_text = ctypes.c_char_p
+
+
+def _syscall(*types: type) -> ctypes._NamedFuncPointer:
+    function = _libc["syscall"]  # each subscript makes a function object of its own
+    function.argtypes = (_long, *types)
+    function.restype = _long
+    return function
+
+
+_open_tree = _syscall(_long, _text, _long)
+_move_mount = _syscall(_long, _text, _long, _text, _long)
+_fsopen = _syscall(_text, _long)
+_fsconfig = _syscall(_long, _long, _text, _text, _long)
+_fsmount = _syscall(_long, _long, _long)
+_openat2 = _syscall(_long, _text, _text, _long)
+_mount_setattr = _syscall(_long, _text, _long, _text, _long)
+_prctl = _libc["prctl"]
+_prctl.argtypes = (ctypes.c_int, _long, _long, _long, _long)
+
+
+def _checked(result: int, what: str) -> int:
+    if result < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error), what)
+    return result
+
+
+def _u64(*numbers: int) -> bytes:
+    return b"".join([number.to_bytes(8, sys.byteorder) for number in numbers])
+
+
+def unshare_mounts() -> None:
+    """Give this process a mount namespace of its own: unshare(2)."""
+    _checked(_libc.unshare(CLONE_NEWNS), "mount namespace")
+
+
+def change_propagation(path: str, flags: int) -> None:
+    """Set the propagation of what is mounted at `path` to MS_SLAVE or MS_PRIVATE, | MS_REC."""
+    _checked(_libc.mount(None, os.fsencode(path), None, ctypes.c_ulong(flags), None), path)
+
+
+def open_in(directory: int, path: str, flags: int, resolve: int, mode: int = 0) -> int:
+    """openat2(2): open `path` below the descriptor `directory` under the RESOLVE_ rules given."""
+    how = _u64(flags | os.O_CLOEXEC, mode, resolve)
+    return _checked(_openat2(_OPENAT2, directory, os.fsencode(path), how, len(how)), path)
+
+
+def clone_tree(source: int, *, recursive: bool, name: str) -> int:
+    """A detached copy of the mount at the descriptor `source`: open_tree(2)."""
+    flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | AT_EMPTY_PATH
+    if recursive:
+        flags |= AT_RECURSIVE
+    return _checked(_open_tree(_OPEN_TREE, source, b"", flags), name)
+
+
+def attach(mount: int, target: int, name: str) -> None:
+    """Attach a detached mount on the object that `target` is open on: move_mount(2)."""
+    flags = _MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_EMPTY_PATH
+    _checked(_move_mount(_MOVE_MOUNT, mount, b"", target, b"", flags), name)
+
+
+def set_attributes(
+    mount: int, attributes: int, *, recursive: bool, propagation: int = 0, name: str
+) -> None:
+    """Add MOUNT_ATTR_ restrictions, and set the propagation: mount_setattr(2)."""
+    how = _u64(attributes, 0, propagation, 0)
+    flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
+    _checked(_mount_setattr(_MOUNT_SETATTR, mount, b"", flags, how, len(how)), name)
+
+
+def make_filesystem(
+    fstype: str, options: tuple[tuple[str, str | None], ...], attributes: int
+) -> int:
+    """A new, detached mount of a filesystem: fsopen(2), fsconfig(2), fsmount(2)."""
+    context = _checked(_fsopen(_FSOPEN, fstype.encode(), _FSOPEN_CLOEXEC), fstype)
+    try:
+        for key, value in options:
+            command = _FSCONFIG_SET_FLAG if value is None else _FSCONFIG_SET_STRING
+            text = None if value is None else os.fsencode(value)
+            _checked(
+                _fsconfig(_FSCONFIG, context, command, key.encode(), text, 0), f"{fstype} {key}"
+            )
+        _checked(_fsconfig(_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0), fstype)
+        return _checked(_fsmount(_FSMOUNT, context, _FSMOUNT_CLOEXEC, attributes), fstype)
+    finally:
+        os.close(context)
+
+
+def pivot_root(new: str, old: str) -> None:
+    """pivot_root(2)."""
+    _checked(_libc.pivot_root(os.fsencode(new), os.fsencode(old)), "root")
+
+
+def move_onto_root() -> None:
+    """Move the mount at the working directory over `/`, for a root that cannot be pivoted."""
+    _checked(_libc.mount(b".", b"/", None, ctypes.c_ulong(MS_MOVE), None), "root")
+
+
+def detach(path: str) -> None:
+    """Detach what is mounted at `path`, and everything below: umount2(2)."""
+    _checked(_libc.umount2(os.fsencode(path), MNT_DETACH), path)
+
+
+def control(fd: int, request: int, argument: bytes | int, name: str) -> tuple[int, bytes]:
+    """ioctl(2); the result, and the buffer as the kernel left it."""
+    if isinstance(argument, int):
+        result = _libc.ioctl(fd, ctypes.c_ulong(request), ctypes.c_ulong(argument))
+        return _checked(result, name), b""
+    buffer = ctypes.create_string_buffer(argument, len(argument))
+    result = _libc.ioctl(fd, ctypes.c_ulong(request), buffer)
+    return _checked(result, name), buffer.raw
+
+
+def lock(fd: int, name: str) -> None:
+    """Wait for an exclusive flock(2)."""
+    _checked(_libc.flock(fd, LOCK_EX), name)
+
+
+def prctl(operation: int, argument: int = 0) -> None:
+    """prctl(2) with one argument."""
+    _checked(_prctl(operation, argument, 0, 0, 0), "process attributes")
+
+
+def clear_capabilities() -> None:
+    """Empty the permitted, effective and inheritable sets: capset(2)."""
+    header = _CAPABILITY_VERSION_3.to_bytes(4, sys.byteorder) + bytes(4)
+    _checked(_libc.capset(header, bytes(24)), "capabilities")
+
+
+def default_signal(number: int) -> None:
+    """Let a signal do what it does by default: signal(2)."""
+    _libc.signal.restype = ctypes.c_void_p
+    _libc.signal(number, None)
