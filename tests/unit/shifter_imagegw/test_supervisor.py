@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: BSD-3-Clause
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from functools import partial
+
+import pytest
+
+from shifter_imagegw.supervisor import Role, Supervisor, Timing
+
+QUICK = Timing(first_delay=0.01, longest_delay=0.05, stop_grace=0.5)
+
+
+@pytest.fixture
+def pipe():
+    """Where children say something; reading ends when the last of them is gone."""
+    reading, writing = os.pipe()
+    yield reading, writing
+    for descriptor in (reading, writing):
+        try:
+            os.close(descriptor)
+        except OSError:
+            continue
+
+
+def say_and_wait(writing, signals=()):
+    for number in signals:
+        signal.signal(number, signal.SIG_IGN)
+    os.write(writing, f"{os.getpid()}\n".encode())
+    while True:
+        signal.pause()
+
+
+def say_and_leave_a_grandchild(writing):
+    if os.fork() == 0:
+        say_and_wait(writing)
+    os.write(writing, b"0\n")
+
+
+def supervise(pipe, role, upkeep=lambda: None, timing=QUICK):
+    """Run a supervisor in a process of its own; its id."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(pipe[0])
+            Supervisor([role], upkeep, timing).run()
+        finally:
+            os._exit(0)
+    os.close(pipe[1])
+    return pid
+
+
+def next_number(reading):
+    """What a child says next; None when nobody is left to say anything."""
+    assert select.select([reading], [], [], 10)[0], "no child said anything"
+    text = b""
+    while not text.endswith(b"\n"):
+        character = os.read(reading, 1)
+        if not character:
+            return None
+        text += character
+    return int(text)
+
+
+def exit_status(pid):
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_a_child_that_dies_is_started_again(pipe):
+    supervisor = supervise(pipe, Role(name="a", main=partial(say_and_wait, pipe[1])))
+    first = next_number(pipe[0])
+
+    os.kill(first, signal.SIGKILL)
+
+    assert next_number(pipe[0]) not in (first, None)
+    os.kill(supervisor, signal.SIGTERM)
+    assert exit_status(supervisor) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_supervisor_leaves_no_child(pipe, number):
+    supervisor = supervise(pipe, Role(name="a", main=partial(say_and_wait, pipe[1])))
+    next_number(pipe[0])
+
+    os.kill(supervisor, number)
+
+    assert exit_status(supervisor) == 0
+    assert next_number(pipe[0]) is None
+
+
+def test_a_child_that_does_not_listen_is_killed_after_its_grace(pipe):
+    deaf = partial(say_and_wait, pipe[1], signals=[signal.SIGTERM])
+    supervisor = supervise(pipe, Role(name="a", main=deaf))
+    next_number(pipe[0])
+
+    os.kill(supervisor, signal.SIGTERM)
+
+    assert exit_status(supervisor) == 0
+    assert next_number(pipe[0]) is None
+
+
+def test_a_killed_supervisor_leaves_no_child(pipe):
+    supervisor = supervise(pipe, Role(name="a", main=partial(say_and_wait, pipe[1])))
+    next_number(pipe[0])
+
+    os.kill(supervisor, signal.SIGKILL)
+
+    assert exit_status(supervisor) == -signal.SIGKILL
+    assert next_number(pipe[0]) is None
+
+
+def test_what_a_dead_child_has_started_is_killed_with_it(pipe):
+    role = Role(name="a", main=partial(say_and_leave_a_grandchild, pipe[1]))
+    supervisor = supervise(pipe, role, timing=Timing(first_delay=100, longest_delay=100))
+
+    said = {next_number(pipe[0]), next_number(pipe[0])}
+
+    grandchild = max(said)
+    deadline = time.monotonic() + 10
+    while os.path.exists(f"/proc/{grandchild}") and time.monotonic() < deadline:
+        select.select([], [], [], 0.01)
+    assert not os.path.exists(f"/proc/{grandchild}")
+    os.kill(supervisor, signal.SIGTERM)
+    assert exit_status(supervisor) == 0
+
+
+def test_upkeep_runs_at_the_start_after_each_death_and_at_the_end(pipe):
+    def upkeep():
+        os.write(pipe[1], b"-1\n")
+
+    supervisor = supervise(pipe, Role(name="a", main=partial(say_and_wait, pipe[1])), upkeep)
+    first = {next_number(pipe[0]), next_number(pipe[0])}
+    os.kill(max(first), signal.SIGKILL)
+    second = {next_number(pipe[0]), next_number(pipe[0])}
+    os.kill(supervisor, signal.SIGTERM)
+    third = (next_number(pipe[0]), next_number(pipe[0]))
+
+    assert min(first) == min(second) == -1
+    assert third == (-1, None)
+    assert exit_status(supervisor) == 0
