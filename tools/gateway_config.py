@@ -45,6 +45,7 @@ def defaults(arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         "DefaultImageLocation": "docker.io",
         "DefaultImageFormat": "squashfs",
+        "WorkerThreads": 2,
         "PullUpdateTimeout": 300,
         "ImageExpirationTimeout": "90:00:00:00",
         "CacheDirectory": str(directory / "cache"),

@@ -27,12 +27,19 @@ show_tail() {
     tail -n 20 "$log" | sed 's/^/    /' >&2
 }
 
-# run_step WHAT LOG COMMAND...: run quietly; one line when done, the log's end when it failed.
+# run_step WHAT LOG COMMAND...: run quietly; one line when done, the log's end when it failed. The first
+# failure in COMMAND ends it, which bash grants only outside of any condition: never `run_step ... || ...`.
 run_step() {
-    local what=$1 log=$2 started=$SECONDS status=0
+    local what=$1 log=$2 started=$SECONDS status
     shift 2
     printf '%s ... ' "$what"
-    "$@" >>"$log" 2>&1 </dev/null || status=$?
+    set +e
+    (
+        set -e
+        "$@"
+    ) >>"$log" 2>&1 </dev/null
+    status=$?
+    set -e
     if ((status)); then
         printf '%sfailed%s\n' "$red" "$plain"
         show_tail "$log"

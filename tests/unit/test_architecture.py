@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Who may import whom, what root imports, and how long a module may be."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("shifter_common", "shifter_runtime", "shifter_imagegw", "shifter_cli")
+MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+SCRIPTS = [ROOT / "install", ROOT / "quickstart", ROOT / "check", ROOT / ".ci/run"]
+
+# Each costs milliseconds that every rank of every job pays, and is code that root trusts.
+PRIVILEGED_STDLIB = {"__future__", "ctypes", "errno", "grp", "os", "pwd", "stat", "sys"}
+
+# Which of our modules a package may import: itself, and what starts with one of these.
+MAY_IMPORT = {
+    "shifter_common": (),
+    "shifter_runtime": ("shifter_common",),
+    "shifter_imagegw": ("shifter_common",),
+    "shifter_cli": ("shifter_common", "shifter_runtime.config"),
+}
+
+# Rooms inside a package that keep to themselves: what else of ours they may import.
+CLOSED_ROOMS = {
+    "shifter_imagegw/registry": ("shifter_common.errors",),
+    "shifter_imagegw/flatten": ("shifter_common.errors",),
+}
+
+# Who must not know of what; a name stands for everything below it too.
+MUST_NOT_IMPORT = {
+    "shifter_imagegw/views.py": ("shifter_imagegw.catalog", "shifter_imagegw.pull", "sqlite3"),
+    "shifter_imagegw/service.py": ("flask", "subprocess"),
+    "shifter_imagegw/pull.py": ("flask", "sqlite3", "shifter_imagegw.catalog.sqlite"),
+    "shifter_imagegw/worker.py": ("flask", "sqlite3", "shifter_imagegw.catalog.sqlite"),
+    "shifter_imagegw/catalog/sqlite.py": ("flask",),
+    "shifter_imagegw/flatten": ("flask", "subprocess", "requests"),
+    "shifter_runtime/plan.py": ("shifter_runtime.syscalls", "ctypes"),
+    "shifter_runtime/syscalls.py": ("shifter_common", "shifter_runtime"),
+}
+
+# The one door to each outside world.
+ONLY_IMPORTER = {
+    "ctypes": {
+        "shifter_common/munge.py",
+        "shifter_imagegw/supervisor.py",
+        "shifter_runtime/syscalls.py",
+    },
+    "sqlite3": {"shifter_imagegw/catalog/sqlite.py", "shifter_imagegw/catalog/sqlite_file.py"},
+    "subprocess": {"shifter_imagegw/run.py"},
+}
+
+LONGEST_MODULE = 400  # lines
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def modules_in(place: str) -> list[Path]:
+    return [path for path in MODULES if f"{name_of(path)}/".startswith(f"{place}/")]
+
+
+def imports_of(path: Path, *, types: bool = True) -> set[str]:
+    """Dotted names of what a module imports, with or without what only its types need."""
+    found: set[str] = set()
+    for node in nodes_of(ast.parse(path.read_text()), types=types):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name_of(path)} imports relatively"
+            assert node.module is not None
+            # `from package import name` may mean a module of that name.
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found.update(name for name in names if is_module(name))
+            if not names or any(not is_module(name) for name in names):
+                found.add(node.module)
+    return found
+
+
+def nodes_of(tree: ast.AST, *, types: bool) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test) and not types:
+            continue
+        yield node
+        yield from nodes_of(node, types=types)
+
+
+def is_module(name: str) -> bool:
+    path = ROOT / name.replace(".", "/")
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
+def is_below(name: str, places: tuple[str, ...]) -> bool:
+    return any(f"{name}.".startswith(f"{place}.") for place in places)
+
+
+def ours(names: set[str]) -> set[str]:
+    return {name for name in names if is_below(name, PACKAGES)}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_depend_on_each_other_one_way(package):
+    allowed = (package, *MAY_IMPORT[package])
+
+    strangers = {
+        f"{name_of(path)} imports {name}"
+        for path in modules_in(package)
+        for name in ours(imports_of(path))
+        if not is_below(name, allowed)
+    }
+
+    assert not strangers
+
+
+@pytest.mark.parametrize("room", CLOSED_ROOMS)
+def test_closed_rooms_know_nothing_of_shifter(room):
+    allowed = (room.replace("/", "."), *CLOSED_ROOMS[room])
+
+    strangers = {
+        f"{name_of(path)} imports {name}"
+        for path in modules_in(room)
+        for name in ours(imports_of(path))
+        if not is_below(name, allowed)
+    }
+
+    assert not strangers
+
+
+@pytest.mark.parametrize("place", MUST_NOT_IMPORT)
+def test_a_room_does_not_know_what_is_none_of_its_business(place):
+    found = {
+        f"{name_of(path)} imports {name}"
+        for path in modules_in(place)
+        for name in imports_of(path)
+        if is_below(name, MUST_NOT_IMPORT[place])
+    }
+
+    assert not found
+
+
+@pytest.mark.parametrize("place", [*CLOSED_ROOMS, *MUST_NOT_IMPORT])
+def test_rules_are_about_modules_that_exist(place):
+    assert modules_in(place)
+
+
+@pytest.mark.parametrize("world", ONLY_IMPORTER)
+def test_each_outside_world_has_one_door(world):
+    doors = {name_of(path) for path in MODULES if is_below_any(imports_of(path), world)}
+
+    assert doors <= ONLY_IMPORTER[world]
+
+
+def is_below_any(names: set[str], place: str) -> bool:
+    return any(is_below(name, (place,)) for name in names)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_module_runs_a_shell(path):
+    words = ("os.system", "os.popen", "shell=True")
+
+    used = [
+        ast.unparse(node)
+        for node in nodes_of(ast.parse(path.read_text()), types=True)
+        if isinstance(node, ast.Call) and any(word in ast.unparse(node) for word in words)
+    ]
+
+    assert not used
+
+
+@pytest.mark.parametrize("package", ["shifter_common", "shifter_runtime"])
+def test_root_imports_nothing_slow(package):
+    found = {
+        f"{name_of(path)} imports {name}"
+        for path in modules_in(package)
+        for name in imports_of(path, types=False)
+        if name.partition(".")[0] not in PRIVILEGED_STDLIB | set(PACKAGES)
+    }
+
+    assert not found
+
+
+def test_starting_the_runtime_loads_nothing_else():
+    ours_loaded = modules_after("import shifter_runtime.main")
+    allowed = modules_after(f"import {', '.join(sorted(PRIVILEGED_STDLIB))}")
+
+    others = {name for name in ours_loaded - allowed if not is_below(name, PACKAGES)}
+
+    assert not others
+
+
+def modules_after(statement: str) -> set[str]:
+    """What a fresh interpreter, started as the launcher does, holds after a statement."""
+    code = f"import sys; sys.path.insert(0, sys.argv[1]); {statement}; print(*sys.modules)"
+    command = [sys.executable, "-I", "-S", "-B", "-c", code, str(ROOT)]
+    return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_modules_are_short_or_say_why_not(path):
+    text = path.read_text()
+    reason = "lines" in (ast.get_docstring(ast.parse(text)) or "")
+
+    assert len(text.splitlines()) <= LONGEST_MODULE or reason
+
+
+def test_every_source_names_its_licence_on_top():
+    sources = [*ROOT.glob("tools/*"), *(ROOT / "tests").rglob("*.py"), *MODULES, *SCRIPTS]
+    sources += [path for package in PACKAGES for path in (ROOT / package).rglob("*.[ch]")]
+
+    without = [
+        name_of(path)
+        for path in sources
+        if path.is_file()
+        and "SPDX-License-Identifier: BSD-3-Clause"
+        not in "".join(path.read_text().splitlines(keepends=True)[:2])
+    ]
+
+    assert not without
