@@ -6,6 +6,7 @@ import select
 import signal
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +66,14 @@ def next_number(reading):
     return int(text)
 
 
+def is_running(pid):
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
 def exit_status(pid):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
@@ -120,9 +129,9 @@ def test_what_a_dead_child_has_started_is_killed_with_it(pipe):
 
     grandchild = max(said)
     deadline = time.monotonic() + 10
-    while os.path.exists(f"/proc/{grandchild}") and time.monotonic() < deadline:
+    while is_running(grandchild) and time.monotonic() < deadline:
         select.select([], [], [], 0.01)
-    assert not os.path.exists(f"/proc/{grandchild}")
+    assert not is_running(grandchild)
     os.kill(supervisor, signal.SIGTERM)
     assert exit_status(supervisor) == 0
 
