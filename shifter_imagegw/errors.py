@@ -20,6 +20,12 @@ class NotAuthenticatedError(GatewayError):
     status = 401
 
 
+class AuthenticationUnavailableError(GatewayError):
+    """Nobody can be authenticated now: munged does not answer."""
+
+    status = 503
+
+
 class NotPermittedError(GatewayError):
     status = 403
 
@@ -30,6 +36,12 @@ class ImageNotFoundError(GatewayError):
 
 class SystemNotFoundError(GatewayError):
     status = 404
+
+
+class NotInReleaseError(GatewayError):
+    """A route of the original that this release does not serve."""
+
+    status = 501
 
 
 class ConfigError(GatewayError):

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Who sent a request: an `authentication` header in, a proven caller out."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import grp
+import json
+import os
+import pwd
+from collections.abc import Mapping
+
+from shifter_common import munge
+from shifter_common.errors import MungeError
+from shifter_imagegw.config import Authentication, GatewayConfig, SystemConfig
+from shifter_imagegw.errors import AuthenticationUnavailableError, NotAuthenticatedError
+
+_NOBODY = 65534
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Whoever sent a request, as munge proved it.
+
+    Names and further groups are looked up on the gateway, when a rule first asks for them: most
+    requests need none of these.
+    """
+
+    uid: int
+    gid: int
+    known_name: str | None = None  # where it needs no looking up
+    credentials: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
+
+    @functools.cached_property
+    def name(self) -> str | None:
+        """The user name, None where the gateway knows no such user."""
+        if self.known_name is not None:
+            return self.known_name
+        try:
+            return pwd.getpwuid(self.uid).pw_name
+        except KeyError:
+            return None
+
+    @functools.cached_property
+    def groups(self) -> frozenset[int]:
+        """The gids of all groups that the caller is in."""
+        own = frozenset({self.gid})
+        return own if self.name is None else own.union(os.getgrouplist(self.name, self.gid))
+
+
+class Authenticator:
+    """Turns the header of a request into its caller, as the configuration says."""
+
+    def __init__(self, config: GatewayConfig) -> None:
+        self._mock = config.authentication is Authentication.MOCK
+        self._allow_anonymous = config.allow_anonymous
+
+    def caller(self, header: str | None, system: SystemConfig) -> Caller:
+        """The caller of a request; `NotAuthenticatedError` says why there is none."""
+        if not header:
+            raise NotAuthenticatedError(
+                "the request has no 'authentication' header: it must hold a munge credential"
+            )
+        return _mock_caller(header) if self._mock else _munge_caller(header, system)
+
+    def caller_if_any(self, header: str | None, system: SystemConfig) -> Caller | None:
+        """The same for what the site may have opened to everybody: None is an anonymous caller."""
+        if not header and self._allow_anonymous:
+            return None
+        return self.caller(header, system)
+
+
+def _munge_caller(header: str, system: SystemConfig) -> Caller:
+    socket = None if system.munge_socket is None else str(system.munge_socket)
+    try:
+        credential = munge.decode(header.strip(), socket=socket)
+    except MungeError as error:
+        if error.code in (munge.SOCKET, munge.TIMEOUT):
+            raise AuthenticationUnavailableError(str(error)) from error
+        raise NotAuthenticatedError(str(error)) from error
+    return Caller(
+        uid=credential.uid,
+        gid=credential.gid,
+        credentials=_authorized_locations(credential.payload),
+    )
+
+
+def _authorized_locations(payload: bytes) -> dict[str, str]:
+    """`{location: "user:password"}` of a payload; anything else in it is nobody's business."""
+    if not payload:
+        return {}
+    try:
+        content = json.loads(payload)
+    except ValueError:
+        return {}
+    locations = content.get("authorized_locations") if isinstance(content, dict) else None
+    if not isinstance(locations, dict):
+        return {}
+    return {name: text for name, text in locations.items() if isinstance(text, str) and text}
+
+
+def _mock_caller(header: str) -> Caller:
+    """`good:user:group[:token][:uid:gid]`, which anybody can write: for tests."""
+    fields = header.split(":")
+    if fields[0] != "good" or len(fields) not in (3, 4, 6):
+        raise NotAuthenticatedError(
+            "the mock credential is not of the form good:user:group[:token][:uid:gid]"
+        )
+    user, group = fields[1:3]
+    if len(fields) < 6:
+        return Caller(uid=_uid_of(user), gid=_gid_of(group), known_name=user)
+    try:
+        uid, gid = int(fields[4]), int(fields[5])
+    except ValueError:
+        raise NotAuthenticatedError("uid and gid of the mock credential are no numbers") from None
+    return Caller(uid=uid, gid=gid, known_name=user)
+
+
+def _uid_of(user: str) -> int:
+    try:
+        return pwd.getpwnam(user).pw_uid
+    except KeyError:
+        return _NOBODY
+
+
+def _gid_of(group: str) -> int:
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        return _NOBODY
