@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A client for OCI and Docker registries: names, manifests, blobs. It knows nothing of Shifter."""
+
+from shifter_imagegw.registry.blobs import BlobCache
+from shifter_imagegw.registry.client import RegistryClient, ResolvedImage
+from shifter_imagegw.registry.endpoint import Credentials, Endpoint
+from shifter_imagegw.registry.errors import (
+    DigestMismatchError,
+    FetchCancelledError,
+    InvalidNameError,
+    ManifestNotFoundError,
+    RegistryError,
+    RegistryNotPermittedError,
+    UnsupportedMediaTypeError,
+)
+from shifter_imagegw.registry.fetching import LayerFetches, fetch_layers
+from shifter_imagegw.registry.image_config import ImageConfig
+from shifter_imagegw.registry.manifest import Descriptor
+from shifter_imagegw.registry.name import RepositoryName
+from shifter_imagegw.registry.platforms import Platform
+
+__all__ = [
+    "BlobCache",
+    "Credentials",
+    "Descriptor",
+    "DigestMismatchError",
+    "Endpoint",
+    "FetchCancelledError",
+    "ImageConfig",
+    "InvalidNameError",
+    "LayerFetches",
+    "ManifestNotFoundError",
+    "Platform",
+    "RegistryClient",
+    "RegistryError",
+    "RegistryNotPermittedError",
+    "RepositoryName",
+    "ResolvedImage",
+    "UnsupportedMediaTypeError",
+    "fetch_layers",
+]

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""All layers of an image at once, the topmost first: that is the order in which they are read."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from shifter_imagegw.registry.blobs import BlobCache
+from shifter_imagegw.registry.client import RegistryClient
+from shifter_imagegw.registry.errors import FetchCancelledError
+from shifter_imagegw.registry.manifest import Descriptor
+
+
+class LayerFetches:
+    """Downloads under way: `futures[n]` gives the file of layer `n`, the lowest layer being 0.
+
+    When one layer fails, the others stop and fail with the same error, so that whichever is
+    waited for says why. Leaving the context stops whatever is still under way and waits for it.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[Descriptor, threading.Event], Path],
+        layers: Sequence[Descriptor],
+        parallel: int,
+    ) -> None:
+        self._fetch = fetch
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._failure: BaseException | None = None
+        self._executor = ThreadPoolExecutor(max_workers=parallel, thread_name_prefix="layer")
+        started: dict[str, Future[Path]] = {}
+        for layer in reversed(layers):
+            if layer.digest not in started:
+                started[layer.digest] = self._executor.submit(self._fetch_or_fail, layer)
+        self.futures = tuple(started[layer.digest] for layer in layers)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.cancel()
+
+    def cancel(self) -> None:
+        """Stop what is under way; what came so far is kept in the cache."""
+        self._stop.set()
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def _fetch_or_fail(self, layer: Descriptor) -> Path:
+        try:
+            return self._fetch(layer, self._stop)
+        except FetchCancelledError:
+            with self._lock:
+                if self._failure is not None:
+                    raise self._failure from None
+            raise
+        except BaseException as error:
+            with self._lock:
+                if self._failure is None:
+                    self._failure = error
+            self._stop.set()
+            raise
+
+
+def fetch_layers(
+    client: RegistryClient,
+    cache: BlobCache,
+    repository: str,
+    layers: Sequence[Descriptor],
+    *,
+    parallel: int = 4,
+    progress: Callable[[int], None] | None = None,
+) -> LayerFetches:
+    """Begin to download `layers`, at most `parallel` at a time, each digest once.
+
+    `progress` is called from several threads with bytes as `BlobCache.fetch` does.
+    """
+
+    def fetch(layer: Descriptor, stop: threading.Event) -> Path:
+        return cache.fetch(client, repository, layer, progress, stop=stop)
+
+    return LayerFetches(fetch, layers, parallel)
