@@ -55,11 +55,6 @@ class Installation:
         return self.prefix / "bin" / "shifter-gateway"
 
     @property
-    def python(self) -> Path:
-        """The interpreter that sees the gateway's packages, as they are installed."""
-        return self.prefix / "venv" / "bin" / "python"
-
-    @property
     def config(self) -> Path:
         return self.prefix / "etc" / "udiRoot.conf"
 
@@ -142,13 +137,16 @@ def gateway(
     images.mkdir(parents=True, exist_ok=True)
     config = directory / "imagemanager.json"
     config.write_text(json.dumps(_gateway_config(directory, registry_url, munge_socket, images)))
-    port = programs.free_port()
+    url = directory / "url"
     with programs.running(
-        [installation.gateway, "serve", "--config", config, "--listen", f"127.0.0.1:{port}"],
+        [
+            *(installation.gateway, "serve", "--config", config),
+            *("--bind", "127.0.0.1:0", "--ready-file", url),
+        ],
         directory / "gateway.log",
-        ready=lambda: programs.listens(port),
+        ready=lambda: url.exists() and url.read_text().endswith("\n"),
     ) as pid:
-        yield f"http://127.0.0.1:{port}", pid
+        yield url.read_text().strip(), pid
 
 
 def _gateway_config(

@@ -132,7 +132,7 @@ def _remove_hidden(tree: dict[str, Entry], layer: Sequence[Entry]) -> None:
         if name == OPAQUE_WHITEOUT:
             _remove_below(tree, parent)
         elif name.startswith(WHITEOUT):
-            hidden = f"{parent}/{name.removeprefix(WHITEOUT)}"
+            hidden = f"{parent}/{name.removeprefix(WHITEOUT)}".removeprefix("/")
             if tree.pop(hidden).kind is Kind.DIRECTORY:
                 _remove_below(tree, hidden)
 

@@ -29,6 +29,7 @@ class Order:
     paths: list[str]
     munge_socket: str
     seconds: float
+    begin: float = 0.0  # on the monotonic clock, which all processes share
     rate: float | None = None  # requests per second
     seed: int = 0
 
@@ -71,7 +72,8 @@ def run(order: Order) -> list[float]:
     """Seconds of each request that was asked within the time."""
     rng = random.Random(order.seed)
     connection = Connection(order.port)
-    seconds = []
+    seconds: list[float] = []
+    time.sleep(max(order.begin - time.monotonic(), 0))
     started = time.perf_counter()
     due = started
     while True:

@@ -26,6 +26,7 @@ from shifter_imagegw.records import NewPull, PublishedImage
 FASTEST = "lookup, as fast as it is answered"
 HALF = "lookup, at half that rate"
 ROOT = "GET / (no credential read, no catalog)"
+STARTING = 1.0  # seconds for all clients to be there
 MEMORY = Path("/dev/shm")
 
 
@@ -144,8 +145,9 @@ def _measured(name: str, order: Order, clients: int) -> Measurement:
 
 def _asked(order: Order, clients: int, *, warming: bool = False) -> Sequence[float]:
     """The seconds of every request of all clients, which run at the same time."""
-    if warming:
-        order = dataclasses.replace(order, seconds=min(order.seconds, 1.0))
+    seconds_each = min(order.seconds, 1.0) if warming else order.seconds
+    begin = time.monotonic() + STARTING
+    order = dataclasses.replace(order, seconds=seconds_each, begin=begin)
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", "benchmarks.load"],

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`python -m benchmarks pull|launch|lookup`, as root, from the checkout."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+
+from benchmarks import installation, launch, lookup, pull
+from benchmarks.installation import Installation
+from benchmarks.programs import BenchmarkError
+from benchmarks.report import Report
+
+# Root alone can change what is below it, which a set-uid program asks for; /tmp will not do.
+DEFAULT_WORK = Path("/var/lib/shifter-benchmarks")
+MARK = ".shifter-benchmarks"
+
+
+def shared_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What each benchmark takes."""
+    for option in (
+        click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write it."),
+        click.option("--keep", is_flag=True, help="Leave the work directory for the next run."),
+        click.option(
+            "--work",
+            type=click.Path(path_type=Path),
+            default=DEFAULT_WORK,
+            show_default=True,
+            help="A directory that root alone can change; it needs about 6 GB at scale 1.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group()
+def main() -> None:
+    """Measure what the project claims, side by side with its peers, on this machine."""
+    if os.geteuid() != 0:
+        raise click.ClickException("benchmarks install and mount: run them as root, by sudo")
+    os.umask(0o022)
+
+
+@main.command("pull")
+@shared_options
+@click.option("--scale", default=1.0, show_default=True, help="Size of the image; 0.02 to try.")
+@click.option("--repetitions", default=3, show_default=True, help="Of ours and the floors.")
+@click.option("--peer-repetitions", default=1, show_default=True, help="Of the slow ones.")
+@click.option("--only-ours", is_flag=True, help="Leave the peers out.")
+def pull_command(
+    work: Path,
+    keep: bool,
+    json_path: Path | None,
+    scale: float,
+    repetitions: int,
+    peer_repetitions: int,
+    only_ours: bool,
+) -> None:
+    """Pull a made-up image of 700 MB and 40,000 entries."""
+    with working_directory(work, keep=keep):
+        report = pull.measure(
+            pull.Pulls(
+                work=work,
+                installation=installation.temporary(work),
+                scale=scale,
+                repetitions=repetitions,
+                peer_repetitions=peer_repetitions,
+                only_ours=only_ours,
+            )
+        )
+    show(report, json_path)
+
+
+@main.command("launch")
+@shared_options
+@click.option(
+    "--prefix",
+    type=click.Path(path_type=Path, exists=True),
+    help="Measure the installation there; without it, this checkout is installed for a while.",
+)
+@click.option("--user", default="nobody", show_default=True, help="Who launches.")
+@click.option("--repetitions", default=100, show_default=True)
+@click.option("--at-once", default=100, show_default=True, help="Launches at the same time.")
+def launch_command(
+    work: Path,
+    keep: bool,
+    json_path: Path | None,
+    prefix: Path | None,
+    user: str,
+    repetitions: int,
+    at_once: int,
+) -> None:
+    """Launch `true` from an image, as a user."""
+    with working_directory(work, keep=keep):
+        report = launch.measure(
+            launch.Launches(
+                work=work,
+                user=known_user(user),
+                installation=installed(prefix, work),
+                repetitions=repetitions,
+                at_once=at_once,
+            )
+        )
+    show(report, json_path)
+
+
+@main.command("lookup")
+@shared_options
+@click.option("--records", default=10_000, show_default=True, help="Images in the catalog.")
+@click.option("--clients", default=4, show_default=True, help="Processes that ask.")
+@click.option("--seconds", default=5.0, show_default=True, help="Of each measurement.")
+def lookup_command(
+    work: Path, keep: bool, json_path: Path | None, records: int, clients: int, seconds: float
+) -> None:
+    """Ask a gateway for images that it has."""
+    with working_directory(work, keep=keep):
+        report = lookup.measure(
+            lookup.Lookups(
+                work=work,
+                installation=installation.temporary(work),
+                records=records,
+                clients=clients,
+                seconds=seconds,
+            )
+        )
+    show(report, json_path)
+
+
+@contextlib.contextmanager
+def working_directory(work: Path, *, keep: bool) -> Iterator[None]:
+    """Make the directory, or take one that an earlier run kept; remove it unless it is kept."""
+    if not work.is_absolute():
+        raise click.ClickException(f"--work must be an absolute path, not {str(work)!r}")
+    if work.exists() and not (work / MARK).exists() and any(work.iterdir()):
+        raise click.ClickException(f"{work} holds other files: name an empty or a new directory")
+    work.mkdir(parents=True, exist_ok=True)
+    (work / MARK).touch()
+    try:
+        yield
+    except BenchmarkError as error:
+        raise click.ClickException(str(error)) from error
+    finally:
+        if not keep:
+            shutil.rmtree(work)
+
+
+def installed(prefix: Path | None, work: Path) -> Installation:
+    if prefix is not None:
+        return installation.existing(prefix)
+    ours = installation.temporary(work)
+    ours.configure(work / "images")
+    return ours
+
+
+def known_user(name: str) -> pwd.struct_passwd:
+    try:
+        found = pwd.getpwnam(name)
+    except KeyError:
+        raise click.ClickException(f"there is no user {name!r} here") from None
+    if found.pw_uid == 0:
+        raise click.ClickException("root does not launch containers: name another user")
+    return found
+
+
+def show(report: Report, json_path: Path | None) -> None:
+    click.echo(report)
+    if json_path is not None:
+        report.write(json_path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
