@@ -8,7 +8,7 @@ import errno
 import os
 import pwd
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from shifter_cli.errors import CredentialFileError
 
@@ -72,12 +72,15 @@ class CredentialFile:
                     _FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory
                 )
                 with open(descriptor, encoding="utf-8", errors="surrogateescape") as file:
-                    self._require_own(os.fstat(file.fileno()), self.path, stat.S_ISREG)
+                    status = os.fstat(file.fileno())
+                    if not stat.S_ISREG(status.st_mode):
+                        raise CredentialFileError(f"{self.path} is not a regular file: remove it")
+                    self._require_own(status, self.path)
                     return file.read(_LARGEST_FILE).splitlines()
         except OSError as error:
-            if error.errno in _NOT_THERE:
+            if error.errno in _NOT_THERE and not os.path.islink(self._directory):
                 return []
-            raise _failure("read", self.path, error) from error
+            raise self._failure("read", error) from error
 
     def _write(self, lines: list[str]) -> None:
         """Replace the file whole, so that it is never seen half-written."""
@@ -101,28 +104,31 @@ class CredentialFile:
                     os.fsync(file.fileno())
                 os.rename(_PARTIAL, _FILE, src_dir_fd=directory, dst_dir_fd=directory)
         except OSError as error:
-            raise _failure("write", self.path, error) from error
+            raise self._failure("write", error) from error
 
     @contextlib.contextmanager
     def _opened_directory(self) -> Iterator[int]:
         descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
-            self._require_own(os.fstat(descriptor), self._directory, stat.S_ISDIR)
+            self._require_own(os.fstat(descriptor), self._directory)
             yield descriptor
         finally:
             os.close(descriptor)
 
-    def _require_own(
-        self, status: os.stat_result, path: str, is_kind: Callable[[int], bool]
-    ) -> None:
-        if not is_kind(status.st_mode):
-            raise CredentialFileError(
-                f"{path} is not what it should be: remove it and log in again"
-            )
+    def _require_own(self, status: os.stat_result, path: str) -> None:
         if status.st_uid != self._uid:
             raise CredentialFileError(
                 f"{path} belongs to user {status.st_uid}, not to you: remove it and log in again"
             )
+
+    def _failure(self, doing: str, error: OSError) -> CredentialFileError:
+        for path in (self._directory, self.path):
+            # A link in the directory's place is reported by the kernel as "not a directory".
+            if os.path.islink(path):
+                return CredentialFileError(
+                    f"cannot {doing} {self.path}: {path} is a symbolic link; remove it"
+                )
+        return CredentialFileError(f"cannot {doing} {self.path}: {error.strerror}")
 
 
 def require_login(location: str, username: str, password: str) -> None:
@@ -139,9 +145,3 @@ def _key(line: str) -> str:
     """`system:location`, or nothing for a comment."""
     key, separator, _ = line.partition("=")
     return key.strip() if separator and not line.startswith("#") else ""
-
-
-def _failure(doing: str, path: str, error: OSError) -> CredentialFileError:
-    if error.errno == errno.ELOOP:
-        return CredentialFileError(f"cannot {doing} {path}: it is a symbolic link; remove it")
-    return CredentialFileError(f"cannot {doing} {path}: {error.strerror}")

@@ -188,7 +188,7 @@ def _exchange(
         connection.endheaders(body or None)
         response = connection.getresponse()
         pieces = []
-        while not response.isclosed():
+        while response.length != 0 and not response.isclosed():
             socket.settimeout(_left(deadline))
             pieces.append(response.read1(_READ_BYTES))
         if response.length:

@@ -7,10 +7,13 @@ import json
 import sys
 import time
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from shifter_cli.gateway import Answer
 from shifter_cli.records import ImageRecord, QueuedPull
 from shifter_common.reference import ImageReference
+
+if TYPE_CHECKING:
+    from shifter_cli.gateway import Answer
 
 UNTAGGED = "<none>"  # an image that lost its last tag can still be used by its id
 
@@ -48,8 +51,9 @@ def say(text: str) -> None:
 
 def complain(text: str) -> None:
     """Tell a person why; standard output is for scripts."""
-    for line in text.splitlines():
-        print(f"shifterimg: {printable(line)}", file=sys.stderr, flush=True)
+    for line in text.split("\n"):
+        if line:
+            print(f"shifterimg: {printable(line)}", file=sys.stderr, flush=True)
 
 
 def printable(text: str) -> str:

@@ -36,7 +36,10 @@ class Session:
     def config(self) -> RuntimeConfig:
         from shifter_runtime import config
 
-        return config.load(self.config_path)
+        loaded = config.load(self.config_path)
+        if self.verbose:
+            output.complain("\n".join(loaded.warnings))
+        return loaded
 
     @functools.cached_property
     def gateway(self) -> GatewayClient:
