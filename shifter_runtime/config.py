@@ -144,6 +144,8 @@ def _unknown(key: str) -> str:
     if key in _DEPRECATED:
         return f"{key} is deprecated and ignored"
     name, _, part = key[len(_MODULE_PREFIX) :].partition("_")
+    if key.startswith(_MODULE_PREFIX) and "_" in part:
+        return f"unknown key {key!r} ignored: the name of a module cannot hold '_'"
     if key.startswith(_MODULE_PREFIX) and part:
         nearest, start = _nearest(part, _MODULE_KEYS), f"{_MODULE_PREFIX}{name}_"
     else:

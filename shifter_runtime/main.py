@@ -40,6 +40,9 @@ def main(arguments: list[str]) -> NoReturn:
         status = _fail(error, _FAILED)
     except KeyboardInterrupt:
         status = _INTERRUPTED
+    except Exception as error:  # a defect of ours, which no user should have to read a trace of
+        _say(f"internal error, please report it: {type(error).__name__}: {error}")
+        status = _FAILED
     os._exit(status)
 
 

@@ -4,13 +4,17 @@
 Every failure is an OSError whose file name is the object, so that whoever catches it can say what
 failed. Numbers and structures: the kernel's uapi headers, which share these call numbers on every
 architecture. See mount_setattr(2), open_tree(2), move_mount(2), fsopen(2), openat2(2), loop(4).
+
+Only the C half of `ctypes` is imported: its Python half would cost every launch 2 ms.
 """
 
 from __future__ import annotations
 
-import ctypes
+import _ctypes
 import os
 import sys
+
+TYPE_CHECKING = False
 
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
@@ -68,32 +72,70 @@ _FSCONFIG_SET_FLAG = 0
 _FSCONFIG_SET_STRING = 1
 _FSCONFIG_CMD_CREATE = 6
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_long = ctypes.c_long
-_text = ctypes.c_char_p
+
+class _Long(_ctypes._SimpleCData):  # type: ignore[type-arg]
+    _type_ = "l"
 
 
-def _syscall(*types: type) -> ctypes._NamedFuncPointer:
-    function = _libc["syscall"]  # each subscript makes a function object of its own
-    function.argtypes = (_long, *types)
-    function.restype = _long
+class _Text(_ctypes._SimpleCData):  # type: ignore[type-arg]
+    _type_ = "z"
+
+
+class _Character(_ctypes._SimpleCData):  # type: ignore[type-arg]
+    _type_ = "c"
+
+
+if TYPE_CHECKING:
+
+    class _Buffer:
+        raw: bytes
+else:
+
+    class _Buffer(_ctypes.Array):
+        _type_ = _Character
+        _length_ = 512  # more than any structure that a call here fills in
+
+
+class _Function(_ctypes.CFuncPtr):
+    _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
+    _restype_ = _Long
+
+
+_libc = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]
+
+
+def _function(name: str, *types: type) -> _Function:
+    function = _Function(_ctypes.dlsym(_libc, name))
+    function.argtypes = types
     return function
 
 
-_open_tree = _syscall(_long, _text, _long)
-_move_mount = _syscall(_long, _text, _long, _text, _long)
-_fsopen = _syscall(_text, _long)
-_fsconfig = _syscall(_long, _long, _text, _text, _long)
-_fsmount = _syscall(_long, _long, _long)
-_openat2 = _syscall(_long, _text, _text, _long)
-_mount_setattr = _syscall(_long, _text, _long, _text, _long)
-_prctl = _libc["prctl"]
-_prctl.argtypes = (ctypes.c_int, _long, _long, _long, _long)
+def _call(*types: type) -> _Function:
+    return _function("syscall", _Long, *types)
+
+
+_open_tree = _call(_Long, _Text, _Long)
+_move_mount = _call(_Long, _Text, _Long, _Text, _Long)
+_fsopen = _call(_Text, _Long)
+_fsconfig = _call(_Long, _Long, _Text, _Text, _Long)
+_fsmount = _call(_Long, _Long, _Long)
+_openat2 = _call(_Long, _Text, _Text, _Long)
+_mount_setattr = _call(_Long, _Text, _Long, _Text, _Long)
+_unshare = _function("unshare", _Long)
+_mount = _function("mount", _Text, _Text, _Text, _Long, _Text)
+_umount2 = _function("umount2", _Text, _Long)
+_pivot_root = _function("pivot_root", _Text, _Text)
+_ioctl_number = _function("ioctl", _Long, _Long, _Long)
+_ioctl_buffer = _function("ioctl", _Long, _Long, _Buffer)
+_flock = _function("flock", _Long, _Long)
+_prctl = _function("prctl", _Long, _Long, _Long, _Long, _Long)
+_capset = _function("capset", _Text, _Text)
+_signal = _function("signal", _Long, _Long)
 
 
 def _checked(result: int, what: str) -> int:
     if result < 0:
-        error = ctypes.get_errno()
+        error = _ctypes.get_errno()
         raise OSError(error, os.strerror(error), what)
     return result
 
@@ -104,12 +146,12 @@ def _u64(*numbers: int) -> bytes:
 
 def unshare_mounts() -> None:
     """Give this process a mount namespace of its own: unshare(2)."""
-    _checked(_libc.unshare(CLONE_NEWNS), "mount namespace")
+    _checked(_unshare(CLONE_NEWNS), "mount namespace")
 
 
 def change_propagation(path: str, flags: int) -> None:
     """Set the propagation of what is mounted at `path` to MS_SLAVE or MS_PRIVATE, | MS_REC."""
-    _checked(_libc.mount(None, os.fsencode(path), None, ctypes.c_ulong(flags), None), path)
+    _checked(_mount(None, os.fsencode(path), None, flags, None), path)
 
 
 def open_in(directory: int, path: str, flags: int, resolve: int, mode: int = 0) -> int:
@@ -161,32 +203,32 @@ def make_filesystem(
 
 def pivot_root(new: str, old: str) -> None:
     """pivot_root(2)."""
-    _checked(_libc.pivot_root(os.fsencode(new), os.fsencode(old)), "root")
+    _checked(_pivot_root(os.fsencode(new), os.fsencode(old)), "root")
 
 
 def move_onto_root() -> None:
     """Move the mount at the working directory over `/`, for a root that cannot be pivoted."""
-    _checked(_libc.mount(b".", b"/", None, ctypes.c_ulong(MS_MOVE), None), "root")
+    _checked(_mount(b".", b"/", None, MS_MOVE, None), "root")
 
 
 def detach(path: str) -> None:
     """Detach what is mounted at `path`, and everything below: umount2(2)."""
-    _checked(_libc.umount2(os.fsencode(path), MNT_DETACH), path)
+    _checked(_umount2(os.fsencode(path), MNT_DETACH), path)
 
 
 def control(fd: int, request: int, argument: bytes | int, name: str) -> tuple[int, bytes]:
     """ioctl(2); the result, and the buffer as the kernel left it."""
     if isinstance(argument, int):
-        result = _libc.ioctl(fd, ctypes.c_ulong(request), ctypes.c_ulong(argument))
-        return _checked(result, name), b""
-    buffer = ctypes.create_string_buffer(argument, len(argument))
-    result = _libc.ioctl(fd, ctypes.c_ulong(request), buffer)
-    return _checked(result, name), buffer.raw
+        return _checked(_ioctl_number(fd, request, argument), name), b""
+    buffer = _Buffer()
+    buffer.raw = argument
+    result = _checked(_ioctl_buffer(fd, request, buffer), name)
+    return result, buffer.raw[: len(argument)]
 
 
 def lock(fd: int, name: str) -> None:
     """Wait for an exclusive flock(2)."""
-    _checked(_libc.flock(fd, LOCK_EX), name)
+    _checked(_flock(fd, LOCK_EX), name)
 
 
 def prctl(operation: int, argument: int = 0) -> None:
@@ -197,10 +239,9 @@ def prctl(operation: int, argument: int = 0) -> None:
 def clear_capabilities() -> None:
     """Empty the permitted, effective and inheritable sets: capset(2)."""
     header = _CAPABILITY_VERSION_3.to_bytes(4, sys.byteorder) + bytes(4)
-    _checked(_libc.capset(header, bytes(24)), "capabilities")
+    _checked(_capset(header, bytes(24)), "capabilities")
 
 
 def default_signal(number: int) -> None:
     """Let a signal do what it does by default: signal(2)."""
-    _libc.signal.restype = ctypes.c_void_p
-    _libc.signal(number, None)
+    _signal(number, 0)
