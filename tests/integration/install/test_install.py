@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What ./install leaves behind is what root can rely on, and it can be run at any time again."""
+
+from __future__ import annotations
+
+import importlib.util
+import marshal
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.root
+
+NOBODY = 65534
+UNCHECKED_HASH = 1  # PEP 552: the interpreter never compares it with its source
+
+
+def everything_below(prefix: Path) -> list[Path]:
+    return [prefix, *prefix.rglob("*")]
+
+
+def test_only_root_can_change_what_is_installed(installation):
+    changeable = [
+        path
+        for path in everything_below(installation.prefix)
+        if path.lstat().st_uid != 0 or (path.lstat().st_mode & 0o022 and not path.is_symlink())
+    ]
+
+    assert changeable == []
+
+
+def test_the_launcher_is_the_only_set_id_program(installation):
+    set_id = [
+        path
+        for path in everything_below(installation.prefix)
+        if path.lstat().st_mode & (stat.S_ISUID | stat.S_ISGID)
+    ]
+
+    assert set_id == [installation.program("shifter")]
+    assert stat.S_IMODE(set_id[0].stat().st_mode) == 0o4755
+
+
+def test_everybody_can_read_what_is_installed(installation):
+    closed = [
+        path for path in everything_below(installation.prefix) if not path.lstat().st_mode & 0o004
+    ]
+
+    assert closed == []
+
+
+def test_byte_code_of_the_runtime_is_there_and_never_checked(installation):
+    sources = [path for path in installation.library.rglob("*.py")]
+    assert {"shifter_runtime", "shifter_common"} <= {path.parent.name for path in sources}
+
+    for source in sources:
+        compiled = Path(importlib.util.cache_from_source(str(source))).read_bytes()
+
+        assert compiled[:4] == importlib.util.MAGIC_NUMBER
+        assert int.from_bytes(compiled[4:8], "little") == UNCHECKED_HASH
+        assert marshal.loads(compiled[16:]).co_filename == str(source)
+
+
+def test_a_second_run_changes_nothing(installation, script):
+    before = installation.tree()
+
+    done = script("install", "--prefix", installation.prefix)
+
+    assert done.returncode == 0
+    assert "up to date" in done.stdout
+    assert installation.tree() == before
+
+
+def test_an_update_leaves_configuration_alone_and_nothing_half_made(installation, script):
+    own = installation.sysconfdir / "udiRoot.conf"
+    own.write_text("# ours\n")
+    (installation.prefix / ".installed").write_text("an older version\n")
+
+    done = script("install", "--prefix", installation.prefix)
+
+    assert done.returncode == 0, done.stdout
+    assert own.read_text() == "# ours\n"
+    own.unlink()
+    names = {path.name for path in installation.prefix.iterdir() if "venv-" not in path.name}
+    assert names == {".installed", "bin", "etc", "lib", "venv"}
+    assert os.listdir(installation.prefix / "lib") == ["shifter"]
+    assert set(os.listdir(installation.prefix / "bin")) == {
+        *("shifter", "shifterimg", "shifter-gateway")
+    }
+
+
+def test_the_environment_of_before_an_update_stays_for_who_still_runs_it(installation, script):
+    old = (installation.prefix / "venv").resolve()
+    (installation.prefix / ".installed").unlink()
+
+    script("install", "--prefix", installation.prefix)
+
+    new = (installation.prefix / "venv").resolve()
+    assert new != old
+    assert sorted(installation.prefix.glob("venv-*")) == sorted([old, new])
+
+
+def test_the_launcher_knows_its_configuration_and_nobody_can_choose_another(installation, script):
+    done = script(
+        installation.program("shifter"), "--image=id:" + "0" * 64, "true",
+        user=NOBODY, env={"GWCONFIG": "/nonexistent"},
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert str(installation.sysconfdir / "udiRoot.conf") in done.stdout
+
+
+def test_a_hard_link_to_the_launcher_is_no_second_door(installation, script):
+    link = installation.prefix / "door"
+    link.hardlink_to(installation.program("shifter"))
+
+    done = script(link, "--help", user=NOBODY)
+    link.unlink()
+
+    assert done.returncode == 1
+    assert "started from elsewhere" in done.stdout
+
+
+def test_commands_take_no_modules_from_the_callers_environment(installation, script, tmp_path):
+    (tmp_path / "click.py").write_text("raise SystemExit('taken from the caller')\n")
+
+    done = script(
+        installation.program("shifterimg"), "--help",
+        env={"PYTHONPATH": str(tmp_path), "PATH": os.environ["PATH"]}, cwd=tmp_path,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout
+    assert "Fetch container images" in done.stdout
+
+
+def test_the_gateway_command_finds_the_installed_configuration(installation, script):
+    done = script(installation.program("shifter-gateway"), "config", "check")
+
+    assert done.returncode == 1
+    assert str(installation.sysconfdir / "imagemanager.json") in done.stdout
+
+
+def test_a_prefix_that_somebody_else_can_change_is_refused(script, tmp_path):
+    tmp_path.chmod(0o777)
+
+    done = script("install", "--prefix", tmp_path / "shifter")
+
+    assert done.returncode == 1
+    assert "choose another --prefix" in done.stdout
+    assert not (tmp_path / "shifter").exists()
+
+
+def test_a_prefix_with_somebody_elses_launcher_is_refused(script, unused_prefix):
+    (unused_prefix / "bin").mkdir(parents=True)
+    (unused_prefix / "bin/shifter").write_text("the original\n")
+
+    done = script("install", "--prefix", unused_prefix)
+
+    assert done.returncode == 1
+    assert "was not put there by this installer" in done.stdout
+    assert (unused_prefix / "bin/shifter").read_text() == "the original\n"
+
+
+def test_a_filesystem_without_set_uid_is_refused(script, unused_prefix):
+    unused_prefix.mkdir()
+    mount = f"mount -t tmpfs -o nosuid,mode=755 none {unused_prefix}"
+
+    done = script(
+        "unshare", "--mount", "sh", "-ec", f"{mount}; exec ./install --prefix {unused_prefix}",
+        cwd=Path(__file__).parents[3],
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert "set-uid programs do not work there" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "system", ["ID=debian\nVERSION_ID=11", "ID=fedora", "ID=ubuntu\nVERSION_ID=22.04"]
+)
+def test_an_unsupported_system_is_named(script, unused_prefix, tmp_path, system):
+    release = tmp_path / "os-release"
+    release.write_text(f"{system}\nPRETTY_NAME='Old Thing 7'\n")
+
+    done = script(
+        "unshare", "--mount", "sh", "-ec",
+        f"mount --bind {release} /etc/os-release; exec ./install --prefix {unused_prefix}",
+        cwd=Path(__file__).parents[3],
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert "this is Old Thing 7; Debian 12" in done.stdout
+    assert not unused_prefix.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--prefx", "/opt/x"], "unknown argument '--prefx'"),
+        (["--prefix"], "--prefix needs a value"),
+        (["--prefix", "relative"], "must be an absolute path"),
+        (["--prefix", "/opt/two words"], "must be an absolute path"),
+        (["--prefix", "/"], "must be an absolute path"),
+        (["--runtime-only", "--gateway-only"], "exclude each other"),
+    ],
+)
+def test_wrong_arguments_are_named(script, arguments, complaint):
+    done = script("install", *arguments)
+
+    assert done.returncode == 1
+    assert complaint in done.stdout
+
+
+def test_a_node_without_a_gateway_gets_no_gateway(script, unused_prefix):
+    done = script("install", "--prefix", unused_prefix, "--runtime-only")
+
+    assert done.returncode == 0, done.stdout
+    assert set(os.listdir(unused_prefix / "bin")) == {"shifter", "shifterimg"}
