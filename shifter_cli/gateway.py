@@ -99,7 +99,7 @@ class GatewayClient:
         try:
             answer = self._ask("GET", f"cannot find {reference}", self._path("lookup", reference))
         except GatewayRefusalError as error:
-            if error.status != 404:
+            if "image not found" not in str(error):
                 raise
             hint = f"{error} (shifterimg pull {reference} fetches an image)"
             raise GatewayRefusalError(hint, error.status) from error
@@ -235,15 +235,10 @@ def _require_success(answer: Answer, failing: str) -> None:
     if answer.status == 200:
         return
     message = f"{failing}: {_reason(answer)}"
-    if answer.status == 401:
-        message += (
-            " (the gateway did not accept the munge credential: are this machine's munge key "
-            "and clock those of the cluster?)"
-        )
+    if answer.status == 401 and "munge" not in message:
+        message += " (munge credential not accepted: check this machine's munge key and clock)"
     elif answer.status == 403:
-        message += (
-            " (the gateway knows you, but does not allow it: ask the image's owner or the site)"
-        )
+        message += " (ask the site's support if you should be allowed to)"
     elif answer.status >= 500:
         message += f" (HTTP status {answer.status} from {answer.url})"
     raise GatewayRefusalError(message, answer.status)

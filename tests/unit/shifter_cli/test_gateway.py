@@ -190,9 +190,8 @@ def test_redirect_is_not_followed(gateway, second_gateway, run):
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        ("401 Unauthorized", "are this machine's munge key and clock those of the cluster?"),
-        ("403 Forbidden", "the gateway knows you, but does not allow it"),
-        ("404 Not Found", "shifterimg pull docker:x:1 fetches an image"),
+        ("401 Unauthorized", "check this machine's munge key and clock"),
+        ("403 Forbidden", "ask the site's support"),
         ("500 Internal Server Error", "HTTP status 500"),
     ],
 )
@@ -204,6 +203,33 @@ def test_refusal_says_the_reason_of_the_gateway_and_what_to_do(status, words, ga
     assert (result.code, result.stdout) == (1, "")
     assert result.stderr.startswith("shifterimg: cannot find docker:x:1: because")
     assert words in result.stderr
+
+
+def test_missing_image_is_told_with_the_command_that_fetches_it(gateway, run):
+    gateway.answer({"status": 404, "error": "image not found"}, status="404 Not Found")
+
+    result = run("lookup", "x:1")
+
+    assert result.stderr == (
+        "shifterimg: cannot find docker:x:1: image not found "
+        "(shifterimg pull docker:x:1 fetches an image)\n"
+    )
+
+
+def test_other_things_not_found_get_no_wrong_advice(gateway, run):
+    gateway.answer({"status": 404, "error": "no system 'x' here"}, status="404 Not Found")
+
+    result = run("lookup", "x:1")
+
+    assert result.stderr == "shifterimg: cannot find docker:x:1: no system 'x' here\n"
+
+
+def test_advice_of_the_gateway_is_not_doubled(gateway, run):
+    gateway.answer({"error": "munge refused: it has expired"}, status="401 Unauthorized")
+
+    result = run("images")
+
+    assert result.stderr.endswith("munge refused: it has expired\n")
 
 
 def test_refusal_without_json_says_what_http_says(gateway, run):

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The shifterimg program as users start it."""
+
+from __future__ import annotations
+
+import functools
+import json
+import socketserver
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(sys.executable).with_name("shifterimg")
+
+
+@pytest.fixture
+def write_config(tmp_path, munged):
+    """`write_config(url, munge_socket)`: a udiRoot.conf; gives its path."""
+
+    def write(url, munge_socket=munged):
+        path = tmp_path / "udiRoot.conf"
+        path.write_text(
+            "udiMount=/var/udiMount\nloopMount=/var/udiLoopMount\nimagePath=/images\n"
+            "udiRootPath=/opt/shifter\npopulateEtcDynamically=1\ndefaultImageType=docker\n"
+            f"system=cluster\nimageGateway={url}\nmungeSocketPath={munge_socket}\n"
+        )
+        return path
+
+    return write
+
+
+@pytest.fixture
+def program():
+    """Run shifterimg: `program("images", config=PATH)`; `prefix` goes before its command."""
+
+    def run(*arguments, config, prefix=(), **options):
+        return subprocess.run(
+            [*prefix, PROGRAM, "--config", config, *arguments],
+            capture_output=True, text=True, timeout=60, check=False, **options,
+        )  # fmt: skip
+
+    run.path = PROGRAM
+    return run
+
+
+@pytest.fixture
+def shifterimg(program, write_config, gateway):
+    """Run shifterimg against the real gateway."""
+    return functools.partial(program, config=write_config(gateway.url))
+
+
+@pytest.fixture
+def image(push_image, make_layer, request):
+    """An image in the registry, of this test only."""
+    name = request.node.name.partition("[")[0].lower()
+    content = make_layer(("etc", None), ("etc/name", name.encode()))
+    return push_image(f"cli/{name}:1", [content])
+
+
+@pytest.fixture
+def listener():
+    """An address that answers every request with a READY image; the credentials it was shown."""
+    body = json.dumps({"id": "abc123", "status": "READY"}).encode()
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self):
+            while line := self.rfile.readline().strip():
+                name, _, value = line.decode().partition(":")
+                if name.lower() == "authentication":
+                    self.server.credentials.append(value.strip())
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+    server.credentials = []
+    server.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
