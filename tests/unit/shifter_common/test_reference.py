@@ -31,7 +31,6 @@ REFUSED = {
         "/ubuntu",
         "ubuntu/",
         "a//b:1",
-        "local:/data/../etc",
     ),
     *(
         "with space:1",
