@@ -86,12 +86,11 @@ def _fetched(address: str, image: str, directory: Path) -> Iterator[list[Callabl
         with fetch_layers(
             client,
             BlobCache(directory / "cache"),
-            name,
+            found.repository,
             found.layers,
             parallel=PARALLEL_DOWNLOADS,
-            progress=lambda done: None,
-        ) as futures:
-            yield [_waiting_for(future) for future in futures]
+        ) as fetches:
+            yield [_waiting_for(future) for future in fetches.futures]
 
 
 def _waiting_for(future: Future[Path]) -> Callable[[], Path]:
