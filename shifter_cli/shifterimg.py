@@ -102,6 +102,7 @@ def json_option(function: Function) -> Function:
 @click.group(
     cls=ModeGroup,
     invoke_without_command=True,
+    subcommand_metavar="MODE [IMAGE]...",
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=_EXAMPLES,
 )
@@ -174,7 +175,10 @@ def pullnb(session: Session, image: str) -> None:
 @json_option
 @click.pass_obj
 def images(session: Session) -> None:
-    """List the images that are ready: system, type, state, id, time of the pull, tag."""
+    """List the images that are ready.
+
+    Columns: system, type, state, start of the id, local time of the last pull, tag.
+    """
     records = session.gateway.images()
     if session.as_json:
         output.show_json([record.wire for record in records])
@@ -189,7 +193,10 @@ def images(session: Session) -> None:
 @click.argument("image")
 @click.pass_obj
 def lookup(session: Session, image: str) -> None:
-    """Print the id of IMAGE; exit status 1 if it is not there."""
+    """Print the id of IMAGE.
+
+    Exit status 1, and nothing on standard output, if it is not there.
+    """
     record = session.gateway.lookup(session.reference(image))
     if session.as_json:
         output.show_json(record.wire)

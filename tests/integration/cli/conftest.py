@@ -62,8 +62,7 @@ def image(push_image, make_layer, request):
 
 @pytest.fixture
 def listener():
-    """An address that answers every request with a READY image; the credentials it was shown."""
-    body = json.dumps({"id": "abc123", "status": "READY"}).encode()
+    """An address where every image is in one `state`; `credentials` are those it was shown."""
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self):
@@ -71,10 +70,12 @@ def listener():
                 name, _, value = line.decode().partition(":")
                 if name.lower() == "authentication":
                     self.server.credentials.append(value.strip())
+            body = json.dumps({"id": "abc123", "status": self.server.state}).encode()
             self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
 
     server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
     server.credentials = []
+    server.state = "READY"
     server.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

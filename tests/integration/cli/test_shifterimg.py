@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import shlex
+import signal
 import subprocess
 
 import pytest
@@ -162,3 +163,58 @@ def test_login_made_with_another_key_is_told_and_left_out(
     assert result.returncode == 0
     assert "shifterimg login reg renews it" in result.stderr
     assert munge.decode(listener.credentials[0], socket=str(munged)).payload == b""
+
+
+@pytest.fixture
+def started(program, write_config):
+    """Start a verbose pull and give it back once the gateway has answered for the first time."""
+    processes = []
+
+    def start(url, name):
+        process = subprocess.Popen(
+            [program.path, "--config", write_config(url), "-v", "pull", name],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        processes.append(process)
+        while "Pulling Image" not in (line := process.stdout.readline()):
+            assert line, process.stderr.read()
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_interrupted_pull_says_that_it_goes_on(started, listener):
+    listener.state = "PULLING"
+    process = started(listener.url, "x:1")
+
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=20)
+
+    assert process.returncode == 130
+    assert "the pull goes on at the gateway" in stderr
+    assert "Traceback" not in stderr
+
+
+def test_waiting_outlives_a_restart_of_the_gateway(
+    started, make_gateway, run_registry, make_layer, tmp_path
+):
+    with run_registry(tmp_path) as registry:
+        image = registry.push("cli/restart:1", [make_layer(("etc", None))])
+        gateway = make_gateway(
+            Locations={"default": {"remotetype": "dockerv2", "url": registry.url}}
+        )
+        registry.process.send_signal(signal.SIGSTOP)  # so that the pull is not over too soon
+        try:
+            process = started(gateway.url, image.name)
+            gateway.stop()
+            gateway.arguments = ["--bind", gateway.url.removeprefix("http://")]
+            gateway.start()
+        finally:
+            registry.process.send_signal(signal.SIGCONT)
+        stdout, stderr = process.communicate(timeout=60)
+
+    assert (process.returncode, stderr) == (0, "")
+    assert "status: READY" in stdout

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from shifter_common.errors import InvalidReferenceError
+from shifter_common.reference import ImageReference
+
 FOLDER = Path(__file__).parents[2] / "golden" / "cli"
 
 # Where ours is better on purpose, the recorded output does not hold.
@@ -165,3 +168,32 @@ def test_pull_without_wait_prints_one_line_without_an_end(golden, gateway, run):
 
     assert without_clock(result.stdout) == without_clock(recorded.stdout)
     assert (result.code, len(gateway.requests)) == (0, 1)
+
+
+def recorded_references():
+    """Rows of references.tsv that ours accepts as they are: `(typed, path)`.
+
+    The original silently dropped characters that it did not like; ours refuses such a name.
+    """
+    table = (FOLDER.parent / "references.tsv").read_text()
+    rows = [line.split("\t") for line in table.splitlines() if not line.startswith("#")]
+    for typed, image_type, tag, path, *_ in rows[1:]:
+        try:
+            reference = ImageReference.parse(typed)
+        except InvalidReferenceError:
+            continue
+        if (reference.image_type, reference.tag) == (image_type, tag):
+            yield typed, path
+
+
+@pytest.mark.parametrize(("typed", "path"), list(recorded_references()))
+def test_reference_is_asked_for_under_the_path_of_the_original(typed, path, gateway, run):
+    gateway.answer({"id": "abc123"})
+
+    run("lookup", typed)
+
+    assert gateway.requests[0].line == f"GET {path} HTTP/1.1"
+
+
+def test_enough_recorded_references_are_compared():
+    assert len(list(recorded_references())) > 20
