@@ -275,6 +275,14 @@ def _may_pass(error: Exception) -> bool:
 
 def _reason(error: Exception) -> str:
     """Why, without the library's own text, which holds URLs and objects."""
+    if isinstance(error, requests.exceptions.ProxyError):
+        return f"the proxy on the way there failed ({_cause(error)})"
+    if isinstance(error, requests.ConnectTimeout):
+        return "no connection in time"
+    return _cause(error)
+
+
+def _cause(error: Exception) -> str:
     cause = _innermost(error)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted ({cleaned(cause.verify_message, 120)})"
@@ -284,8 +292,6 @@ def _reason(error: Exception) -> str:
         return "its name cannot be resolved"
     if isinstance(cause, requests.exceptions.InvalidSchema):
         return "its proxy needs the Python package PySocks"
-    if isinstance(cause, (urllib3.exceptions.ConnectTimeoutError, requests.ConnectTimeout)):
-        return "no connection in time"
     if isinstance(cause, (TimeoutError, urllib3.exceptions.TimeoutError, requests.Timeout)):
         return "no answer in time"
     if isinstance(cause, OSError) and cause.strerror:
@@ -297,7 +303,6 @@ def _innermost(error: BaseException) -> BaseException:
     """The failure that requests and urllib3 wrapped, as deep as it is informative."""
     informative = (
         urllib3.exceptions.NameResolutionError,
-        urllib3.exceptions.ConnectTimeoutError,
         ssl.SSLError,
         ConnectionError,
         TimeoutError,
