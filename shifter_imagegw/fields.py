@@ -50,7 +50,8 @@ class Fields:
         value = self._values.pop(key)
         # A bool is an int to Python, but not to who wrote the file.
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise ConfigError(f"{self.name(key)} must be a {kind.__name__}, not {value!r}")
+            article = "an" if kind is int else "a"
+            raise ConfigError(f"{self.name(key)} must be {article} {kind.__name__}, not {value!r}")
         return value
 
     def optional(self, key: str, kind: type[T]) -> T | None:

@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: BSD-3-Clause
+from __future__ import annotations
+
+import json
+import logging
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from shifter_imagegw import config
+from shifter_imagegw.config import (
+    Authentication,
+    AuthMethod,
+    GatewayConfig,
+    LocationConfig,
+    SystemConfig,
+)
+from shifter_imagegw.errors import ConfigError
+
+# As a site of the original has it, with every key that its manual names, but for the servers.
+OLD_FILE = {
+    "DefaultImageLocation": "registry-1.docker.io",
+    "DefaultImageFormat": "squashfs",
+    "PullUpdateTimeout": 300,
+    "ImageExpirationTimeout": "90:00:00:00",
+    "MongoDB": "Shifter",
+    "CacheDirectory": "/images/cache/",
+    "ExpandDirectory": "/images/expand/",
+    "DefaultLustreReplication": 1,
+    "DefaultOstCount": 1,
+    "WorkerThreads": 4,
+    "LogLevel": "warn",
+    "Authentication": "munge",
+    "ConverterOptions": {"squashfs": ["-no-xattrs"], "ext4": "-a -b"},
+    "examiner": "/usr/bin/examiner",
+    "ImportUsers": ["alice"],
+    "Metrics": True,
+    "Locations": {
+        "registry-1.docker.io": {"remotetype": "dockerv2", "authentication": "http"},
+        "private.example": {
+            "remotetype": "dockerv2",
+            "url": "https://registry.example:5000/",
+            "authMethod": "basic",
+        },
+    },
+    "Platforms": {
+        "mycluster": {
+            "mungeSocketPath": "/var/run/munge/munge.socket.2",
+            "accesstype": "local",
+            "admins": ["root", "operator"],
+            "usergroupService": "local",
+            "mountCommand": "mount",
+            "use_external": True,
+            "policy_file": "/etc/containers/policy.json",
+            "host": ["login1"],
+            "local": {"imageDir": "/images"},
+            "ssh": {"username": "shifter", "key": "/k", "imageDir": "/i", "sshCmdOptions": []},
+        }
+    },
+}
+
+
+def loaded(tmp_path: Path, content: object) -> GatewayConfig:
+    path = tmp_path / "imagemanager.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return config.load(path)
+
+
+def changed(**changes: object) -> dict[str, object]:
+    """The old file with some keys set, or, where the value is `...`, left out."""
+    merged = OLD_FILE | changes
+    return {key: value for key, value in merged.items() if value is not ...}
+
+
+def system_with(**changes: object) -> dict[str, object]:
+    return changed(
+        Platforms={"cori": {"local": {"imageDir": "/i"}, "mungeSocketPath": "/m"} | changes}
+    )
+
+
+def test_the_file_of_an_old_site_is_understood_without_a_word(tmp_path, caplog):
+    old = loaded(tmp_path, OLD_FILE)
+
+    assert caplog.records == []
+    assert old.cache_directory == Path("/images/cache")
+    assert old.expand_directory == Path("/images/expand")
+    assert old.catalog_path == Path("/images/cache/catalog.sqlite")
+    assert old.pull_update_timeout == timedelta(seconds=300)
+    assert old.image_expiration == timedelta(days=90)
+    assert (old.worker_threads, old.log_level, old.metrics) == (4, logging.WARNING, True)
+    assert old.authentication is Authentication.MUNGE
+    assert old.converter_options == {"squashfs": ("-no-xattrs",), "ext4": ("-a", "-b")}
+    assert (old.examiner, old.import_users) == (Path("/usr/bin/examiner"), ("alice",))
+    assert (old.default_location, old.default_format) == ("registry-1.docker.io", "squashfs")
+    assert old.systems["mycluster"] == SystemConfig(
+        name="mycluster",
+        image_dir=Path("/images"),
+        munge_socket=Path("/var/run/munge/munge.socket.2"),
+        admins=("root", "operator"),
+    )
+    assert old.locations["private.example"] == LocationConfig(
+        name="private.example",
+        url="https://registry.example:5000",
+        auth_method=AuthMethod.BASIC,
+    )
+
+
+def test_what_is_not_said_has_a_default(tmp_path):
+    few = loaded(
+        tmp_path,
+        {
+            "CacheDirectory": "/c",
+            "DefaultImageFormat": "squashfs",
+            "DefaultImageLocation": "docker.io",
+            "Locations": {"docker.io": {}},
+            "Platforms": {"cori": {"imageDir": "/i", "mungeSocketPath": "/m"}},
+        },
+    )
+
+    assert few.expand_directory == Path("/c/expand")
+    assert few.catalog_path == Path("/c/catalog.sqlite")
+    assert few.pull_update_timeout == timedelta(minutes=5)
+    assert few.image_expiration == timedelta(days=90)
+    assert (few.worker_threads, few.log_level) == (1, logging.INFO)
+    assert few.authentication is Authentication.MUNGE
+    assert not (few.allow_anonymous or few.metrics or few.anyone_may_import)
+    assert (few.import_users, few.converter_options, few.examiner) == ((), {}, None)
+    assert few.systems["cori"].image_dir == Path("/i")
+    assert few.systems["cori"].platform is None
+    assert few.systems["cori"].admins == ()
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "url"),
+    [
+        ({}, "quay.io", "https://quay.io"),
+        ({}, "docker.io", "https://registry-1.docker.io"),
+        ({}, "index.docker.io", "https://registry-1.docker.io"),
+        ({"url": "https://index.docker.io/"}, "hub", "https://registry-1.docker.io"),
+        ({"url": "http://127.0.0.1:5000"}, "local", "http://127.0.0.1:5000"),
+        ({"url": "registry.example"}, "site", "https://registry.example"),
+    ],
+)
+def test_a_location_has_a_url(section, name, url):
+    assert LocationConfig.from_mapping(name, section).url == url
+
+
+def test_a_ca_file_is_found_from_the_working_directory(tmp_path, monkeypatch):
+    (tmp_path / "ca.crt").touch()
+    monkeypatch.chdir(tmp_path)
+
+    assert (
+        LocationConfig.from_mapping("reg", {"sslcacert": "ca.crt"}).ca_file == tmp_path / "ca.crt"
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "seconds"),
+    [
+        ({"PullUpdateTimeout": 7}, 7),
+        ({"PullUpdateTime": 8, "PullUpdateTimeout": ...}, 8),
+        ({"PullUpdateTimeout": 7, "PullUpdateTime": 8}, 7),
+        ({"PullUpdateTimeout": 0.5}, 0.5),
+        ({"PullUpdateTimeout": 0}, 0),
+    ],
+)
+def test_pull_update_timeout_works_on_its_own_and_by_its_old_name(tmp_path, keys, seconds):
+    assert loaded(tmp_path, changed(**keys)).pull_update_timeout.total_seconds() == seconds
+
+
+def test_image_expiration_is_days_hours_minutes_seconds(tmp_path):
+    assert loaded(
+        tmp_path, changed(ImageExpirationTimeout="1:2:3:4")
+    ).image_expiration == timedelta(days=1, hours=2, minutes=3, seconds=4)
+
+
+def test_admins_given_as_one_string_are_that_one_name():
+    assert SystemConfig.from_mapping("cori", {"imageDir": "/i", "admins": "root"}).admins == (
+        "root",
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "users", "anyone"),
+    [
+        ("bob", ("bob",), False),
+        (["alice", "bob"], ("alice", "bob"), False),
+        ("None", (), False),
+        ("none", (), False),
+        (None, (), False),
+        ("all", ("all",), True),
+    ],
+)
+def test_import_users_are_names_all_or_none(tmp_path, value, users, anyone):
+    read = loaded(tmp_path, changed(ImportUsers=value))
+
+    assert (read.import_users, read.anyone_may_import) == (users, anyone)
+
+
+@pytest.mark.parametrize(
+    ("content", "warning"),
+    [
+        (changed(WorkerThread=3), "unknown key 'WorkerThread', did you mean 'WorkerThreads'?"),
+        (system_with(adminz=[]), "Platforms.cori: unknown key 'adminz', did you mean 'admins'?"),
+        (
+            changed(Locations={"registry-1.docker.io": {"sslcert": "x"}}),
+            "Locations.registry-1.docker.io: unknown key 'sslcert', did you mean 'sslcacert'?",
+        ),
+        (changed(Qwertz=1), "unknown key 'Qwertz'"),
+    ],
+)
+def test_an_unknown_key_is_only_a_warning(tmp_path, caplog, content, warning):
+    loaded(tmp_path, content)
+
+    assert [record.getMessage() for record in caplog.records] == [warning]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (system_with(imageDir=3), "Platforms.cori.imageDir must be a str, not 3"),
+        (system_with(local={"imageDir": 3}), "Platforms.cori.local.imageDir must be a str, not 3"),
+        (system_with(local={}), "Platforms.cori.local.imageDir is missing"),
+        (system_with(local=...), "Platforms.cori.local must be a dict, not '...'"),
+        (system_with(admins=3), "Platforms.cori.admins must be a list, not 3"),
+        (system_with(admins=["a", 3]), "Platforms.cori.admins[1] must be a str, not 3"),
+        (system_with(accesstype="remote"), "Platforms.cori.accesstype: 'remote' is not in this"),
+        (system_with(accesstype="x"), "Platforms.cori.accesstype must be 'local', not 'x'"),
+        (system_with(mungeSocketPath=None), "Platforms.cori.mungeSocketPath is missing"),
+        (system_with(platform="arm64"), "Platforms.cori.platform must be such as 'linux/amd64'"),
+        (changed(Platforms={"cori": 3}), "Platforms.cori must be a JSON object, not 3"),
+        (changed(Platforms=...), "Platforms is missing"),
+        (changed(CacheDirectory=...), "CacheDirectory is missing"),
+        (changed(CacheDirectory=""), "CacheDirectory must be a path, not ''"),
+        (changed(DefaultImageFormat=...), "DefaultImageFormat is missing"),
+        (changed(DefaultImageLocation="x"), "DefaultImageLocation 'x' is not in Locations"),
+        (
+            changed(MongoDBURI="mongodb://x"),
+            "keeps its catalog in SQLite (see CatalogPath): remove",
+        ),
+        (changed(Broker="redis://x"), "Broker: this release runs its own workers: remove Broker"),
+        (changed(Authentication="none"), "Authentication must be 'munge' or 'mock', not 'none'"),
+        (changed(LogLevel="loud"), "LogLevel must be 'debug' or"),
+        (changed(Metrics=1), "Metrics must be a bool, not 1"),
+        (changed(WorkerThreads=True), "WorkerThreads must be an int, not True"),
+        (changed(WorkerThreads=0), "WorkerThreads must be 1 or more, not 0"),
+        (changed(PullUpdateTimeout="5"), "PullUpdateTimeout must be a number of seconds, not '5'"),
+        (changed(PullUpdateTimeout=-1), "PullUpdateTimeout must be a number of seconds, not -1"),
+        (changed(ImageExpirationTimeout="90"), "must be 'days:hours:minutes:seconds', not '90'"),
+        (changed(ConverterOptions={"squashfs": 3}), "ConverterOptions.squashfs must be a list"),
+        (changed(ConverterOptions={"squashfs": "'"}), "ConverterOptions.squashfs: No closing"),
+        (
+            changed(Locations={"registry-1.docker.io": {"remotetype": "dockerhub"}}),
+            "Locations.registry-1.docker.io.remotetype must be 'dockerv2', not 'dockerhub'",
+        ),
+        (
+            changed(Locations={"registry-1.docker.io": {"url": "ftp://x"}}),
+            "Locations.registry-1.docker.io.url must start with https:// or http://",
+        ),
+        (
+            changed(Locations={"registry-1.docker.io": {"sslcacert": "/nowhere"}}),
+            "Locations.registry-1.docker.io.sslcacert: there is no file '/nowhere'",
+        ),
+        ([], "the file must be a JSON object, not []"),
+        ('{"a": 1,\n  }', "not JSON at line 2, column 3"),
+        ("", "not JSON at line 1, column 1"),
+    ],
+)
+def test_what_is_wrong_is_said_with_file_section_and_key(tmp_path, content, message):
+    if isinstance(content, dict):
+        content = json.dumps(content, default=lambda _: "...")
+
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, content)
+
+    assert str(caught.value).startswith(f"{tmp_path}/imagemanager.json: ")
+    assert message in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_said_in_words(tmp_path):
+    with pytest.raises(ConfigError, match=r"cannot read .*/none.json: No such file or directory$"):
+        config.load(tmp_path / "none.json")
+
+
+def test_a_file_that_is_not_text_is_said_in_words(tmp_path):
+    path = tmp_path / "imagemanager.json"
+    path.write_bytes(b'{"a": "\xff"}')
+
+    with pytest.raises(ConfigError, match="not UTF-8 text"):
+        config.load(path)
+
+
+def test_mock_authentication_needs_no_munge_socket(tmp_path):
+    mock = loaded(tmp_path, system_with(mungeSocketPath=None) | {"Authentication": "mock"})
+
+    assert mock.authentication is Authentication.MOCK
