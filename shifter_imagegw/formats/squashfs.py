@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A tar stream becomes a squashfs file."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, TypeVar, cast
+
+from shifter_imagegw.errors import ConversionError
+from shifter_imagegw.flatten import StreamSpoiledError
+from shifter_imagegw.run import feed
+
+T = TypeVar("T")
+
+_COMPRESSORS = ("gzip", "lz4", "lzo", "xz", "zstd")
+_HAVE_LEVELS = ("gzip", "lzo", "zstd")
+# Options of mksquashfs that say what holds here anyway.
+_ALWAYS_SO = frozenset(
+    ("-all-root", "-root-owned", "-no-xattrs", "-noappend", "-no-progress", "-quiet")
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SquashfsOptions:
+    """How to pack."""
+
+    compressor: str = "zstd"
+    level: int | None = None
+    block_size: int = 128 << 10  # bytes
+    jobs: int = 0  # threads that compress; 0: one for each processor
+
+    @classmethod
+    def from_mksquashfs(cls, arguments: Sequence[str]) -> SquashfsOptions:
+        """Read the site's `ConverterOptions`, which are those of mksquashfs."""
+        options: dict[str, str | int] = {}
+        rest = iter(arguments)
+        for argument in rest:
+            if argument in _ALWAYS_SO:
+                continue
+            if argument == "-comp":
+                options["compressor"] = _one_of(_COMPRESSORS, argument, rest)
+            elif argument == "-Xcompression-level":
+                options["level"] = _integer(argument, rest)
+            elif argument == "-b":
+                options["block_size"] = _integer(argument, rest)
+            elif argument == "-processors":
+                options["jobs"] = _integer(argument, rest)
+            else:
+                raise ConversionError(
+                    f"ConverterOptions.squashfs holds {argument!r}, which is not understood; known"
+                    " are -comp, -Xcompression-level, -b, -processors and -no-xattrs"
+                )
+        return cls(**options)  # type: ignore[arg-type]
+
+    def arguments(self) -> list[str]:
+        """Say the same to tar2sqfs."""
+        level = 3 if self.level is None and self.compressor == "zstd" else self.level
+        arguments = [
+            f"--compressor={self.compressor}",
+            f"--block-size={self.block_size}",
+            f"--num-jobs={self.jobs or os.cpu_count() or 1}",
+        ]
+        if level is not None and self.compressor in _HAVE_LEVELS:
+            arguments.append(f"--comp-extra=level={level}")
+        return arguments
+
+
+def make(
+    write_tar: Callable[[BinaryIO], T],
+    image: Path,
+    options: SquashfsOptions | Sequence[str] = SquashfsOptions(),  # noqa: B008 - immutable
+) -> T:
+    """Pack the tar stream that `write_tar` writes into a squashfs file at `image`.
+
+    The same stream makes the same bytes, whenever and wherever. The file is there only if all
+    went well; it is not yet synced. Gives what `write_tar` gives.
+    """
+    if not isinstance(options, SquashfsOptions):
+        options = SquashfsOptions.from_mksquashfs(options)
+    command = [
+        "tar2sqfs",
+        "--quiet",
+        "--force",
+        "--no-skip",  # fail rather than leave out what it cannot read
+        "--no-xattr",
+        "--defaults=uid=0,gid=0,mode=0755,mtime=0",
+        *options.arguments(),
+        str(image),
+    ]
+    try:
+        try:
+            return _feed(command, write_tar)
+        except StreamSpoiledError as error:
+            image.unlink(missing_ok=True)
+            return cast("T", _feed(command, error.write_again))
+    except BaseException:
+        image.unlink(missing_ok=True)
+        raise
+
+
+def _feed(command: list[str], write_tar: Callable[[BinaryIO], T]) -> T:
+    return feed(command, write_tar, failing=ConversionError, package="squashfs-tools-ng")
+
+
+def _one_of(choices: Sequence[str], option: str, rest: Iterator[str]) -> str:
+    value = next(rest, "")
+    if value not in choices:
+        raise ConversionError(
+            f"ConverterOptions.squashfs: {option} must be one of {', '.join(choices)},"
+            f" not {value!r}"
+        )
+    return value
+
+
+def _integer(option: str, rest: Iterator[str]) -> int:
+    value = next(rest, "")
+    factor = {"K": 1 << 10, "M": 1 << 20}.get(value[-1:].upper(), 1)
+    digits = value[:-1] if factor > 1 else value
+    if not digits.isdecimal():
+        raise ConversionError(
+            f"ConverterOptions.squashfs: {option} must be a number, not {value!r}"
+        )
+    return int(digits) * factor

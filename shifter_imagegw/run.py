@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Run other programs: the only place where the gateway does."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import fcntl
+import os
+import shlex
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, BinaryIO, TypeVar, cast
+
+from shifter_imagegw.errors import PullError
+
+T = TypeVar("T")
+
+_TAIL_LINES = 5
+_LINE_MAX = 1000  # bytes
+_PIPE_SIZE = 1 << 20  # the most that the kernel gives to a program without privileges
+_SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_EXIT_GRACE = 10.0  # seconds that a program may take to end after it closed its input
+
+# A program must not outlive a worker that is killed: its input would seem to be complete.
+# (The kernel sends the signal when the thread ends that started the program.)
+_DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    failing: type[PullError],
+    package: str = "",
+    timeout: float | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    """Run a program to its end and give what it wrote to standard output.
+
+    Raises `failing` with the end of its standard error when it is missing (naming the Debian
+    `package`), ends with another status than 0, or takes more than `timeout` seconds.
+    """
+    with _started(argv, failing, package, environment, subprocess.DEVNULL, subprocess.PIPE) as (
+        child,
+        tail,
+    ):
+        try:
+            output, _ = _communicate(child, timeout)
+        except subprocess.TimeoutExpired as error:
+            raise failing(f"{argv[0]} did not end within {timeout} seconds") from error
+        tail.join()
+        if child.returncode:
+            raise failing(_sentence(argv, child.returncode, tail.text))
+    return output.decode(errors="replace")
+
+
+def feed(
+    argv: Sequence[str | Path],
+    write: Callable[[BinaryIO], T],
+    *,
+    failing: type[PullError],
+    package: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> T:
+    """Start a program and let `write` write its standard input; give what `write` gives.
+
+    Raises `failing` as `run` does, also when the program ends before all is written. When `write`
+    raises, the program is killed and what it made is worthless.
+    """
+    with _started(argv, failing, package, environment, subprocess.PIPE, subprocess.DEVNULL) as (
+        child,
+        tail,
+    ):
+        pipe = cast("BinaryIO", child.stdin)
+        with contextlib.suppress(OSError):  # only slower without
+            fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+        try:
+            result = write(pipe)
+            pipe.close()
+        except BrokenPipeError:
+            # Most likely the program has failed and knows why; else it is somebody else's pipe.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(_EXIT_GRACE)
+            if not child.returncode:
+                raise
+        else:
+            child.wait()
+        tail.join()
+        if child.returncode:
+            raise failing(_sentence(argv, child.returncode, tail.text))
+    return result
+
+
+class _Tail(threading.Thread):
+    """Reads standard error, so that the program never waits, and keeps its last lines."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        super().__init__(daemon=True)
+        self._stream = stream
+        self._lines: collections.deque[bytes] = collections.deque(maxlen=_TAIL_LINES)
+
+    def run(self) -> None:
+        while line := self._stream.readline(_LINE_MAX):
+            if line.strip():
+                self._lines.append(line.strip())
+
+    @property
+    def text(self) -> str:
+        return "; ".join(line.decode(errors="replace") for line in self._lines)
+
+
+@contextlib.contextmanager
+def _started(
+    argv: Sequence[str | Path],
+    failing: type[PullError],
+    package: str,
+    environment: Mapping[str, str] | None,
+    stdin: int,
+    stdout: int,
+) -> Iterator[tuple[subprocess.Popen[bytes], _Tail]]:
+    """Start the program; when the block ends, however it does, the program has ended, too."""
+    _require(str(argv[0]), package, failing)
+    _require(_DIE_WITH_PARENT[0], "util-linux", failing)
+    child = subprocess.Popen(
+        [*_DIE_WITH_PARENT, *map(str, argv)],
+        stdin=stdin,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        cwd="/",
+        env={"PATH": _search_path(), "LC_ALL": "C", **(environment or {})},
+    )
+    tail = _Tail(cast("IO[bytes]", child.stderr))
+    tail.start()
+    try:
+        yield child, tail
+    finally:
+        child.kill()
+        child.wait()
+        tail.join()
+        for stream in (child.stdin, child.stdout, child.stderr):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+
+
+def _communicate(child: subprocess.Popen[bytes], timeout: float | None) -> tuple[bytes, None]:
+    """Read standard output; standard error has its own reader."""
+    output: list[bytes] = []
+    stream = cast("IO[bytes]", child.stdout)
+    reader = threading.Thread(target=lambda: output.append(stream.read()), daemon=True)
+    reader.start()
+    try:
+        child.wait(timeout)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        raise
+    finally:
+        reader.join()
+    return b"".join(output), None
+
+
+def _require(program: str, package: str, failing: type[PullError]) -> None:
+    if shutil.which(program, path=_search_path()):
+        return
+    hint = f": install the Debian package {package}" if package else ""
+    raise failing(f"cannot find the program {program!r}{hint}")
+
+
+def _search_path() -> str:
+    return os.environ.get("PATH") or _SEARCH_PATH
+
+
+def _sentence(argv: Sequence[str | Path], status: int, tail: str) -> str:
+    end = f"exit status {status}" if status > 0 else f"signal {-status}"
+    reason = tail or "it gave no reason"
+    return f"{argv[0]} failed with {end}: {reason} (command: {shlex.join(map(str, argv))})"
