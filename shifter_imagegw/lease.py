@@ -23,7 +23,7 @@ REPORT_EVERY = timedelta(seconds=0.5)
 class Lease:
     """Keeps a claim while its body runs.
 
-    `enter` and `progress` may be called from any thread. They, and `confirm`, raise
+    `enter` and `add_bytes` may be called from any thread. They, and `confirm`, raise
     `LeaseLostError` once another worker may own the job; so a pull that was thought dead stops at
     its next step. When the catalog cannot be reached the lease counts as lost as soon as it has
     run out, because then nobody knows.
@@ -73,10 +73,17 @@ class Lease:
             self._state, self._message = state, message
             self._report()
 
-    def progress(self, done: int, total: int) -> None:
-        """Note how many bytes are fetched; the catalog hears of it within half a second."""
+    def expect_bytes(self, total: int) -> None:
+        """Say how many bytes are to be fetched."""
+        self._bytes = (0, total)
+
+    def add_bytes(self, count: int) -> None:
+        """Note that so many more are there; the catalog hears of it within half a second."""
         self.require_held()
-        self._bytes = (done, total)
+        with self._changing:
+            if self._bytes is not None:
+                done, total = self._bytes
+                self._bytes = (done + count, total)
 
     def confirm(self) -> None:
         """Renew now, so that nobody else can own the job in the next `duration`."""

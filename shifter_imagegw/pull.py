@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -17,7 +17,7 @@ from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.config import GatewayConfig
 from shifter_imagegw.delivery import Delivery, lock
 from shifter_imagegw.errors import PullError
-from shifter_imagegw.flatten import flatten
+from shifter_imagegw.flatten import FlattenReport, flatten
 from shifter_imagegw.formats import squashfs
 from shifter_imagegw.lease import Lease
 from shifter_imagegw.location import Source
@@ -74,7 +74,7 @@ class Pull:
                     size = self._deliver_metadata(image)
                 else:
                     with self._staging(image) as staged:
-                        self._convert(client, source, image, staged)
+                        self._convert(client, image, staged)
                         size = self._deliver(image, staged)
                 return self._publish(image, size)
 
@@ -90,7 +90,11 @@ class Pull:
     def _client_for(self, source: Source) -> RegistryClient:
         place = self._config.locations[source.location]
         endpoint = Endpoint(place.url, place.ca_file, place.auth_method.value, source.location)
-        return RegistryClient(endpoint, credentials_for(source.location, self._logins))
+        return RegistryClient(
+            endpoint,
+            credentials_for(source.location, self._logins),
+            on_retry=lambda sentence: self._lease.enter(PullState.PULLING, sentence),
+        )
 
     def _resolve(self, client: RegistryClient, source: Source) -> ResolvedImage:
         self._lease.enter(PullState.PULLING, "Getting manifest")
@@ -121,39 +125,34 @@ class Pull:
         self._delivery.deliver_metadata(image_id, self._worker, self._metadata(image))
         return self._delivery.size(image_id, self._record.format)
 
-    @contextlib.contextmanager
-    def _staging(self, image: ResolvedImage) -> Iterator[Path]:
-        path = self._delivery.staging_path(image_id_of(image), self._record.format, self._worker)
-        try:
-            yield path
-        finally:
-            path.unlink(missing_ok=True)
+    def _staging(self, image: ResolvedImage) -> contextlib.AbstractContextManager[Path]:
+        return self._delivery.staging(image_id_of(image), self._record.format, self._worker)
 
-    def _convert(
-        self, client: RegistryClient, source: Source, image: ResolvedImage, staged: Path
-    ) -> None:
+    def _convert(self, client: RegistryClient, image: ResolvedImage, staged: Path) -> None:
         """Download, flatten and pack, all at the same time; nothing is unpacked to disk."""
+        sizes = {layer.digest: layer.size for layer in image.layers}
+        self._lease.expect_bytes(sum(sizes.values()))
         self._lease.enter(PullState.PULLING, "Pulling layers")
-        cache = BlobCache(self._config.cache_directory)
         with fetch_layers(
             client,
-            cache,
-            RepositoryName.parse(source.name),
+            BlobCache(self._config.cache_directory),
+            image.repository,
             image.layers,
             parallel=PARALLEL_DOWNLOADS,
-            progress=self._lease.progress,
-        ) as futures:
+            progress=self._lease.add_bytes,
+        ) as fetches:
 
-            def write_tar(out: BinaryIO) -> None:
-                report = flatten(
-                    self._paths_of(futures),
+            def write_tar(out: BinaryIO) -> FlattenReport:
+                return flatten(
+                    self._paths_of(fetches.futures),
                     out,
                     spool_directory=self._config.cache_directory,
                     progress=self._keep_going,
                 )
-                log.info("layers flattened image=%s %s", image_id_of(image), report)
 
-            squashfs.make(write_tar, staged, self._config.converter_options.get("squashfs", ()))
+            options = self._config.converter_options.get(self._record.format, ())
+            report = squashfs.make(write_tar, staged, options)
+        log.info("layers flattened image=%s %s", image_id_of(image), report)
 
     def _paths_of(self, futures: Sequence[Future[Path]]) -> list[Callable[[], Path]]:
         """What the flattener calls for each layer; the last to come turns the page."""

@@ -7,7 +7,6 @@ import contextlib
 import fcntl
 import logging
 import os
-import secrets
 import signal
 import socket
 import time
@@ -20,11 +19,12 @@ import click
 
 from shifter_common.errors import ShifterError
 from shifter_imagegw import config as configuration
-from shifter_imagegw import credentials, expire, sweep
+from shifter_imagegw import expire, sweep
 from shifter_imagegw.api import Api
 from shifter_imagegw.app import create_app
 from shifter_imagegw.catalog.sqlite import SqliteCatalog
 from shifter_imagegw.config import GatewayConfig
+from shifter_imagegw.credentials import KEY_VARIABLE, Sealer, new_key
 from shifter_imagegw.delivery.local import LocalDelivery
 from shifter_imagegw.errors import CatalogError, ConfigError
 from shifter_imagegw.lease import Lease
@@ -118,7 +118,6 @@ def serve(
     logging.getLogger("urllib3").setLevel(logging.WARNING)  # its lines hold whole URLs
     make_directories(config)
     with only_gateway_of(config), listening(bind) as listener:
-        os.environ.setdefault(credentials.KEY_VARIABLE, new_key())
         SqliteCatalog(config.catalog_path).close()  # what is wrong with it is said here and now
         url = url_of(listener)
         with noted(pid_file, f"{os.getpid()}\n"), noted(ready_file, f"{url}\n"):
@@ -140,28 +139,29 @@ def check(config_path: Path) -> None:
     """Read imagemanager.json and say what is wrong with it."""
     logging.basicConfig(format="%(levelname)s: %(message)s")
     loaded = configuration.load(config_path)
-    click.echo(f"{config_path}: good, {len(loaded.systems)} systems, "
-               f"{len(loaded.locations)} locations")  # fmt: skip
+    systems, locations = len(loaded.systems), len(loaded.locations)
+    click.echo(f"{config_path}: good ({systems} systems, {locations} locations)")
 
 
 def supervisor_of(
     config: GatewayConfig, listener: socket.socket, workers: int, api_workers: int
 ) -> Supervisor:
-    api = Role(name="api", main=partial(run_api, config, listener, api_workers))
-    pull = partial(run_worker, config, listener)
+    sealer = sealer_of(os.environ)
+    api = Role(name="api", main=partial(run_api, config, sealer, listener, api_workers))
+    pull = partial(run_worker, config, sealer, listener)
     pulls = [Role(name=f"worker{number}", main=pull) for number in range(1, workers + 1)]
     return Supervisor([api, *pulls], upkeep=partial(recover, config))
 
 
-def run_api(config: GatewayConfig, listener: socket.socket, processes: int) -> None:
-    Api(listener, partial(make_app, config), processes=processes).run()
+def run_api(config: GatewayConfig, sealer: Sealer, listener: socket.socket, processes: int) -> None:
+    Api(listener, partial(make_app, config, sealer), processes=processes).run()
 
 
-def make_app(config: GatewayConfig) -> Flask:
-    return create_app(config, SqliteCatalog(config.catalog_path))
+def make_app(config: GatewayConfig, sealer: Sealer) -> Flask:
+    return create_app(config, SqliteCatalog(config.catalog_path), sealer)
 
 
-def run_worker(config: GatewayConfig, listener: socket.socket) -> None:
+def run_worker(config: GatewayConfig, sealer: Sealer, listener: socket.socket) -> None:
     listener.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor
     name = sweep.worker_name(os.getpid())
@@ -170,9 +170,10 @@ def run_worker(config: GatewayConfig, listener: socket.socket) -> None:
     deliveries = deliveries_of(config)
 
     def pull(lease: Lease) -> None:
+        sealed = lease.claim.sealed_credentials
         Pull(
             lease,
-            credentials.unseal(lease.claim.sealed_credentials),
+            sealer.unseal(sealed) if sealed else {},
             worker=name,
             config=config,
             catalog=catalog,
@@ -254,12 +255,15 @@ def listening(bind: str) -> socket.socket:
     if not host or not port.isdecimal() or int(port) > 65535:
         raise ConfigError(f"cannot listen at {bind!r}: write it as HOST:PORT")
     try:
-        family, _, _, _, address = socket.getaddrinfo(
-            host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+        found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
     except OSError as error:
         raise ConfigError(f"cannot listen at {bind!r}: {error.strerror}") from error
+    family, _, _, _, address = found[0]
+    try:
+        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)  # its own text names the address again
+        raise ConfigError(f"cannot listen at {bind!r}: {reason}") from error
 
 
 def url_of(listener: socket.socket) -> str:
@@ -285,5 +289,9 @@ def noted(path: Path | None, text: str) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
-def new_key() -> str:
-    return secrets.token_hex(32)
+def sealer_of(environment: Mapping[str, str]) -> Sealer:
+    """With a key of this start's own, or the site's, under which logins outlive a restart."""
+    try:
+        return Sealer(environment.get(KEY_VARIABLE) or new_key())
+    except ValueError as error:
+        raise ConfigError(f"{KEY_VARIABLE} holds no key: {error}") from error

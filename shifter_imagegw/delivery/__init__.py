@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Protocol
@@ -14,8 +15,14 @@ class Delivery(Protocol):
     def require_usable(self) -> None:
         """Complain before the work begins if nothing can be written there."""
 
-    def staging_path(self, image_id: str, format: str, worker: str) -> Path:
-        """Where `worker` may write this image; nothing is there yet and no reader looks there."""
+    def staging(
+        self, image_id: str, format: str, worker: str
+    ) -> contextlib.AbstractContextManager[Path]:
+        """Where `worker` may write this image while the body runs: an empty, hidden file.
+
+        What has not been delivered by then is removed. A `ConversionError` of the body becomes a
+        `DeliveryError` where the reason is that no space is left.
+        """
 
     def deliver(
         self,

@@ -16,10 +16,13 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from shifter_imagegw.errors import DeliveryError
+from shifter_imagegw.errors import ConversionError, DeliveryError
 
 # Of the gateway's account only: users reach an image through the runtime, which asks its ACL.
 _FILE_MODE = 0o600
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+
+_NEXT_TO_NOTHING = 1 << 20  # bytes: the largest block that a converter writes at once
 
 _PARTIAL_NAME = re.compile(r"\.[0-9a-f]{64}\.[a-z0-9]+\.(?P<worker>.+)\.partial")
 
@@ -37,12 +40,24 @@ class LocalDelivery:
         if not os.access(self._directory, os.R_OK | os.W_OK | os.X_OK):
             raise self._error("cannot be written by the gateway's account: change its owner")
 
-    def staging_path(self, image_id: str, format: str, worker: str) -> Path:
+    @contextlib.contextmanager
+    def staging(self, image_id: str, format: str, worker: str) -> Iterator[Path]:
         self.require_usable()
         path = self._partial(image_id, format, worker)
         with self._explained("write to"):
             path.unlink(missing_ok=True)
-        return path
+            descriptor = os.open(path, _NEW_FILE, _FILE_MODE)
+        try:
+            yield path
+        except ConversionError as error:
+            # A converter says "I/O error" at most. What it has written, though removed, takes up
+            # its space as long as the file is open here.
+            if _is_full(descriptor):
+                raise self._error("is full: free some space, or expire images") from error
+            raise
+        finally:
+            os.close(descriptor)
+            path.unlink(missing_ok=True)
 
     def deliver(
         self,
@@ -128,8 +143,13 @@ def _worker_of(partial: Path) -> str:
     return match["worker"]
 
 
+def _is_full(descriptor: int) -> bool:
+    filesystem = os.fstatvfs(descriptor)
+    return filesystem.f_bavail * filesystem.f_frsize < _NEXT_TO_NOTHING
+
+
 def _write(path: Path, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _FILE_MODE)
+    descriptor = os.open(path, _NEW_FILE, _FILE_MODE)
     with open(descriptor, "wb") as file:
         file.write(content)
         file.flush()

@@ -61,7 +61,7 @@ def wait_until(condition: Callable[[], Any], *, seconds: float = 20, what: str =
         value = condition()
         if value:
             return value
-        time.sleep(0.02)
+        time.sleep(0.05)
     return pytest.fail(f"waited {seconds} s in vain{' for ' + what if what else ''}")
 
 
@@ -300,11 +300,11 @@ class Gateway:
         if self.process.poll() is not None:
             pytest.fail(f"the gateway ended with {self.process.returncode}:\n{self.log[-3000:]}")
         url = ready.read_text().strip() if ready.exists() else ""
-        return url if url and _answers(f"{url}/health") else ""
+        return url if url and _answers(f"{url}/api/health/") else ""
 
     def stop(self) -> int:
-        assert self.process is not None
-        return stop_process(self.process)
+        """Its exit status; 0 where it was never started."""
+        return 0 if self.process is None else stop_process(self.process)
 
     def kill(self) -> None:
         assert self.process is not None
@@ -361,6 +361,12 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 
 
 @pytest.fixture(scope="session")
+def run_registry() -> Callable[..., contextlib.AbstractContextManager[Registry]]:
+    """For a registry of a test's own; see `running_registry`."""
+    return running_registry
+
+
+@pytest.fixture(scope="session")
 def push_image(registry: Registry) -> Callable[..., PushedImage]:
     """`push_image(name, layers, config)`; see `Registry.push` and `make_layer`."""
     return registry.push
@@ -384,17 +390,13 @@ def munged() -> Iterator[Path]:
         shutil.rmtree(directory)
 
 
-GatewayFactory = Callable[..., Gateway]
-
-
-@pytest.fixture(scope="session")
-def make_gateway(
-    registry: Registry, munged: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[GatewayFactory]:
-    """`make_gateway(start=True, arguments=(), prefix=(), **config)`: a gateway of a test's own."""
-    made: list[Gateway] = []
+@contextlib.contextmanager
+def gateways(
+    registry: Registry, munge_socket: Path, directories: pytest.TempPathFactory
+) -> Iterator[Callable[..., Gateway]]:
     for program in ("tar2sqfs", "unsquashfs"):
         require_program(program)
+    made: list[Gateway] = []
 
     def make(
         *,
@@ -403,26 +405,38 @@ def make_gateway(
         prefix: Sequence[str] = (),
         **config: Any,
     ) -> Gateway:
-        directory = tmp_path_factory.mktemp("gateway")
+        directory = directories.mktemp("gateway")
         (directory / "images").mkdir()
-        gateway = Gateway(
-            directory, _gateway_config(directory, registry, munged) | config, munged,
-            arguments, prefix,
-        )  # fmt: skip
+        content = _gateway_config(directory, registry, munge_socket) | config
+        gateway = Gateway(directory, content, munge_socket, arguments, prefix)
+        made.append(gateway)
         if start:
             gateway.start()
-            made.append(gateway)
         return gateway
 
-    yield make
-    for gateway in made:
-        gateway.stop()
+    try:
+        yield make
+    finally:
+        for gateway in made:
+            gateway.stop()
+
+
+@pytest.fixture
+def make_gateway(
+    registry: Registry, munged: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Gateway]]:
+    """`make_gateway(start=True, arguments=(), prefix=(), **config)`: a gateway of a test's own."""
+    with gateways(registry, munged, tmp_path_factory) as make:
+        yield make
 
 
 @pytest.fixture(scope="session")
-def gateway(make_gateway: GatewayFactory) -> Gateway:
+def gateway(
+    registry: Registry, munged: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
     """The gateway that tests share; one that harms its gateway makes its own."""
-    return make_gateway(arguments=["--workers", "2"])
+    with gateways(registry, munged, tmp_path_factory) as make:
+        yield make(arguments=["--workers", "2"])
 
 
 @pytest.fixture(scope="session")

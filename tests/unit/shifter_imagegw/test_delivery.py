@@ -6,7 +6,7 @@ import os
 import pytest
 
 from shifter_imagegw.delivery.local import LocalDelivery
-from shifter_imagegw.errors import DeliveryError, LeaseLostError
+from shifter_imagegw.errors import ConversionError, DeliveryError, LeaseLostError
 
 IMAGE_ID = "ab" * 32
 WORKER = "node1:4711:99"
@@ -24,9 +24,9 @@ def delivery(directory):
 
 @pytest.fixture
 def staged(delivery):
-    path = delivery.staging_path(IMAGE_ID, "squashfs", WORKER)
-    path.write_bytes(b"hsqs...")
-    return path
+    with delivery.staging(IMAGE_ID, "squashfs", WORKER) as path:
+        path.write_bytes(b"hsqs...")
+        yield path
 
 
 def still_ours():
@@ -106,11 +106,43 @@ def test_a_staged_image_is_hidden_and_not_delivered(delivery, staged):
     assert not delivery.is_delivered(IMAGE_ID, "squashfs")
 
 
-def test_staging_starts_from_nothing_even_after_a_crash(delivery, staged):
-    again = delivery.staging_path(IMAGE_ID, "squashfs", WORKER)
+def test_staging_starts_from_nothing_even_after_a_crash(delivery, directory):
+    (directory / f".{IMAGE_ID}.squashfs.{WORKER}.partial").write_bytes(b"half")
 
-    assert again == staged
-    assert not again.exists()
+    with delivery.staging(IMAGE_ID, "squashfs", WORKER) as path:
+        assert path.read_bytes() == b""
+
+
+def test_what_was_staged_and_not_delivered_is_removed(delivery, directory):
+    with pytest.raises(KeyError), delivery.staging(IMAGE_ID, "squashfs", WORKER):
+        raise KeyError
+
+    assert os.listdir(directory) == []
+
+
+def test_a_conversion_that_fails_keeps_its_own_words(delivery):
+    with (
+        pytest.raises(ConversionError, match="tar2sqfs failed"),
+        delivery.staging(IMAGE_ID, "squashfs", WORKER),
+    ):
+        raise ConversionError("tar2sqfs failed")
+
+
+def test_a_conversion_that_fails_for_want_of_space_says_so(delivery, monkeypatch):
+    real = os.fstatvfs
+
+    def full(descriptor):
+        sizes = list(real(descriptor))
+        sizes[4] = 0  # f_bavail
+        return os.statvfs_result(sizes)
+
+    monkeypatch.setattr(os, "fstatvfs", full)
+
+    with (
+        pytest.raises(DeliveryError, match="image directory of system 'cori', is full"),
+        delivery.staging(IMAGE_ID, "squashfs", WORKER),
+    ):
+        raise ConversionError("tar2sqfs failed")
 
 
 def test_an_image_without_metadata_is_not_delivered(delivery, directory):
@@ -138,7 +170,7 @@ def test_removing_what_is_not_there_is_no_error(delivery, directory):
 
 
 def test_only_the_partial_files_of_dead_workers_are_cleaned(delivery, directory, staged):
-    dead = delivery.staging_path(IMAGE_ID, "squashfs", "node1:12:7")
+    dead = directory / f".{IMAGE_ID}.squashfs.node1:12:7.partial"
     dead.write_bytes(b"half")
     for name in ("notes.partial", f"{IMAGE_ID}.squashfs", f".{IMAGE_ID}.squashfs"):
         (directory / name).write_bytes(b"not ours")
@@ -175,4 +207,4 @@ def test_a_missing_image_directory_is_said_before_the_work_begins(tmp_path):
     delivery = LocalDelivery("cori", tmp_path / "gone")
 
     with pytest.raises(DeliveryError, match="gone', the image directory of system 'cori', is no"):
-        delivery.staging_path(IMAGE_ID, "squashfs", WORKER)
+        delivery.require_usable()

@@ -221,14 +221,16 @@ def test_progress_reaches_the_catalog_from_the_leases_own_thread(catalog, claim,
 
     def noticed(*arguments, **options):
         report(*arguments, **options)
-        if options["bytes_done"]:
+        if options["bytes_done"] == 5:
             reported.set()
 
     monkeypatch.setattr(catalog, "report", noticed)
 
     with Lease(catalog, claim, report_every=MOMENT) as lease:
         lease.enter(PullState.PULLING, "Pulling layers")
-        lease.progress(5, 9)
+        lease.expect_bytes(9)
+        lease.add_bytes(7)
+        lease.add_bytes(-2)
         assert reported.wait(10)
 
     record = record_of(catalog)
@@ -252,7 +254,7 @@ def test_every_step_stops_once_the_lease_is_lost(catalog, claim):
 
         for step in (
             lambda: lease.enter(PullState.TRANSFER, "Transferring image"),
-            lambda: lease.progress(1, 2),
+            lambda: lease.add_bytes(1),
             lease.require_held,
         ):
             with pytest.raises(LeaseLostError):
@@ -286,7 +288,7 @@ def test_a_sweep_gives_jobs_of_dead_workers_back_and_removes_their_files(catalog
     host, pid, start = sweep.worker_name(os.getpid()).rsplit(":", 2)
     dead = f"{host}:{pid}:{int(start) + 1}"
     catalog.claim([SYSTEM], dead, HOUR, now=1.0)
-    half = delivery.staging_path(IMAGE_ID, "squashfs", dead)
+    half = tmp_path / f".{IMAGE_ID}.squashfs.{dead}.partial"
     half.write_bytes(b"half")
 
     sweep.run(catalog, [delivery])
@@ -299,7 +301,7 @@ def test_a_sweep_leaves_living_workers_alone(catalog, pull, tmp_path):
     delivery = LocalDelivery(SYSTEM, tmp_path)
     living = sweep.worker_name(os.getpid())
     catalog.claim([SYSTEM], living, HOUR, now=1.0)
-    half = delivery.staging_path(IMAGE_ID, "squashfs", living)
+    half = tmp_path / f".{IMAGE_ID}.squashfs.{living}.partial"
     half.write_bytes(b"half")
 
     sweep.run(catalog, [delivery])
