@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from shifter_common.errors import ShifterError
 
 
@@ -26,8 +28,16 @@ class GatewayRefusalError(ShifterError):
         self.status = status
 
 
+class NotReadyError(ShifterError):
+    """An image that will not be ready, and the gateway's reason."""
+
+
 class PullFailedError(ShifterError):
-    """At least one image did not get ready; one line of text for each."""
+    """At least one image did not get ready; `causes` say why."""
+
+    def __init__(self, causes: Sequence[ShifterError]) -> None:
+        super().__init__("; ".join(map(str, causes)))
+        self.causes = causes
 
 
 class AccessListError(ShifterError):

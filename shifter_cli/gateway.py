@@ -122,14 +122,17 @@ class GatewayClient:
         ]
 
     def expire(self, reference: ImageReference) -> None:
-        """Have an image removed from the system; for administrators."""
+        """Have an image removed from the system.
+
+        Gateways of the original answer a refusal with status 200 and `false` or `null`.
+        """
         answer = self._ask("GET", f"cannot expire {reference}", self._path("expire", reference))
         status = _mapping(answer).get("status")
         if status is None:
             raise GatewayRefusalError(f"cannot expire {reference}: no such image", 404)
         if status is not True:
             raise GatewayRefusalError(
-                f"cannot expire {reference}: only the administrators of {self._system} may", 403
+                f"cannot expire {reference}: only administrators of {self._system} may", 403
             )
 
     def _path(self, verb: str, reference: ImageReference | None = None) -> str:

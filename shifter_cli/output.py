@@ -9,7 +9,9 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from shifter_cli.errors import GatewayUnreachableError
 from shifter_cli.records import ImageRecord, QueuedPull
+from shifter_common.errors import ShifterError
 from shifter_common.reference import ImageReference
 
 if TYPE_CHECKING:
@@ -49,11 +51,19 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def complain(text: str) -> None:
+def show_errors(errors: Iterable[ShifterError]) -> None:
+    """Each error once; the same silent gateway may have failed several images."""
+    for text, error in {str(error): error for error in errors}.items():
+        # The words that scripts know from the original.
+        prefix = "ERROR" if isinstance(error, GatewayUnreachableError) else "shifterimg"
+        complain(text, prefix)
+
+
+def complain(text: str, prefix: str = "shifterimg") -> None:
     """Tell a person why; standard output is for scripts."""
     for line in text.split("\n"):
         if line:
-            print(f"shifterimg: {printable(line)}", file=sys.stderr, flush=True)
+            print(f"{prefix}: {printable(line)}", file=sys.stderr, flush=True)
 
 
 def printable(text: str) -> str:

@@ -23,6 +23,7 @@ class Progress(Protocol):
     """Where the answers about pulls go."""
 
     def show(self, reference: ImageReference, record: ImageRecord) -> None: ...
+    def give_up(self, reference: ImageReference) -> None: ...
     def interrupted(self) -> None: ...
 
 
@@ -64,9 +65,13 @@ class LineProgress:
         if not record.is_in_flight:
             _write("\n")
 
+    def give_up(self, reference: ImageReference) -> None:
+        if reference in self._shown and not self._verbose:
+            _write("\n")
+
     def interrupted(self) -> None:
-        """Leave the line as it is."""
-        _write("\n")
+        if self._shown and not self._verbose:
+            _write("\n")
 
 
 class TerminalProgress:
@@ -74,23 +79,33 @@ class TerminalProgress:
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._rates: dict[ImageReference, _Rate] = {}
+        self._rates: dict[ImageReference, _Rate] = {}  # of the pulls that go on, in their order
 
     def show(self, reference: ImageReference, record: ImageRecord) -> None:
         if not record.is_in_flight:
+            self._rates.pop(reference, None)
             line = output.pull_line(reference, record.state, time.time())
             _write(f"{_REWRITE}{line}\n")
             return
         rate = self._rates.setdefault(reference, _Rate())
         detail = _transfer_text(record, rate.after(record.bytes_done, self._clock()))
+        if reference != next(iter(self._rates)):
+            return  # there is one line; it is for the first that is not settled
         line = output.printable(f"{record.state:<11} {detail or record.message}".rstrip())
+        if len(self._rates) > 1:
+            line += f"  (and {len(self._rates) - 1} more)"
         columns = shutil.get_terminal_size().columns
         name = _shortened(str(reference), columns - len(line) - 3)
         # A line that wraps could not be rewritten.
         _write(_REWRITE + f"{name}  {line}"[: columns - 1])
 
+    def give_up(self, reference: ImageReference) -> None:
+        if self._rates.pop(reference, None):
+            _write("\n")
+
     def interrupted(self) -> None:
-        _write("\n")
+        if self._rates:
+            _write("\n")
 
 
 class JsonProgress:
@@ -99,6 +114,9 @@ class JsonProgress:
     def show(self, reference: ImageReference, record: ImageRecord) -> None:
         if not record.is_in_flight:
             output.show_json(record.wire)
+
+    def give_up(self, reference: ImageReference) -> None:
+        pass
 
     def interrupted(self) -> None:
         pass

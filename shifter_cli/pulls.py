@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from shifter_cli.errors import GatewayRefusalError, GatewayUnreachableError
+from shifter_cli.errors import GatewayRefusalError, GatewayUnreachableError, NotReadyError
 from shifter_cli.records import FAILURE, READY, ImageRecord
 from shifter_common.errors import ShifterError
 from shifter_common.reference import ImageReference
@@ -56,18 +56,19 @@ def follow(
             pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE)
 
 
-def reasons(reference: ImageReference, result: ImageRecord | ShifterError) -> list[str]:
-    """Why an image will not be ready; nothing while that is open, or when it is."""
+def failure_of(
+    reference: ImageReference, result: ImageRecord | ShifterError
+) -> ShifterError | None:
+    """Why an image will not be ready; None while that is open, or when it is."""
     if isinstance(result, ShifterError):
-        return [str(result)]
+        return result
     if result.state == READY or result.is_in_flight:
-        return []
-    if result.state == FAILURE:
-        reason = result.message
-        if reason in ("", "FAILED", FAILURE):
-            reason = "the pull failed, and the gateway did not say why"
-        return [f"{reference}: {reason}"]
-    return [f"{reference}: the gateway says {result.state}, so it is not ready"]
+        return None
+    if result.state != FAILURE:
+        return NotReadyError(f"{reference}: the gateway says {result.state}, so it is not ready")
+    if result.message in ("", "FAILED", FAILURE):
+        return NotReadyError(f"{reference}: the pull failed, and the gateway did not say why")
+    return NotReadyError(f"{reference}: {result.message}")
 
 
 def _is_passing(error: ShifterError) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from shifter_cli import output
-from shifter_cli.errors import GatewayUnreachableError, PullFailedError
+from shifter_cli.errors import PullFailedError
 from shifter_cli.records import ImageRecord
 from shifter_cli.session import Session
 from shifter_common.errors import ShifterError
@@ -143,7 +143,10 @@ def pull(session: Session, image: tuple[str, ...]) -> None:
         ):
             if isinstance(result, ImageRecord):
                 display.show(reference, result)
-            failures += pulls.reasons(reference, result)
+            else:
+                display.give_up(reference)
+            if failure := pulls.failure_of(reference, result):
+                failures.append(failure)
     except KeyboardInterrupt:
         display.interrupted()
         output.complain(
@@ -151,7 +154,7 @@ def pull(session: Session, image: tuple[str, ...]) -> None:
         )
         raise
     if failures:
-        raise PullFailedError("\n".join(failures))
+        raise PullFailedError(failures)
 
 
 @shifterimg.command()
@@ -166,8 +169,8 @@ def pullnb(session: Session, image: str) -> None:
     reference = session.reference(image)
     record = session.gateway.pull(reference, session.access_lists())
     progress.show_once(reference, record, verbose=session.verbose)
-    if failures := pulls.reasons(reference, record):
-        raise PullFailedError("\n".join(failures))
+    if failure := pulls.failure_of(reference, record):
+        raise failure
 
 
 @shifterimg.command()
@@ -209,7 +212,7 @@ def lookup(session: Session, image: str) -> None:
 @click.argument("image")
 @click.pass_obj
 def expire(session: Session, image: str) -> None:
-    """Remove IMAGE from the system; for administrators."""
+    """Remove IMAGE from the system; for who pulled it and for administrators."""
     session.gateway.expire(session.reference(image))
 
 
@@ -273,9 +276,8 @@ def _run(config: str, arguments: Sequence[str] | None) -> int:
         return _INTERRUPTED
     except click.ClickException as error:
         output.complain(f"{error.format_message()} (shifterimg --help shows how)")
-    except GatewayUnreachableError as error:
-        # The words that scripts know from the original.
-        print(f"ERROR: {output.printable(str(error))}", file=sys.stderr)
+    except PullFailedError as error:
+        output.show_errors(error.causes)
     except ShifterError as error:
-        output.complain(str(error))
+        output.show_errors([error])
     return 1

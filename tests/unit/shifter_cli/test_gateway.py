@@ -251,6 +251,14 @@ def test_gateway_that_is_down_is_named_with_the_cause(closed_url, run):
     )
 
 
+def test_gateway_that_is_down_is_told_once_for_all_images(closed_url, run):
+    result = run("pull", "x:1", "y:1", urls=closed_url)
+
+    assert (result.code, result.stdout) == (1, "")
+    assert result.stderr.startswith("ERROR: failed to contact the image gateway. ")
+    assert len(result.stderr.splitlines()) == 1
+
+
 def test_gateway_that_never_answers_is_given_up_after_the_timeout(run):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"

@@ -142,6 +142,54 @@ def test_terminal_keeps_the_line_of_the_original_at_the_end(clock, columns, caps
     )
 
 
+def test_one_line_is_for_the_first_of_several_that_is_not_settled(clock, columns, capsys):
+    other = ImageReference("docker", "other:1")
+    display = progress.TerminalProgress(clock=clock)
+
+    display.show(IMAGE, record("PULLING"))
+    display.show(other, record("PENDING"))
+    display.show(IMAGE, record("EXAMINATION"))
+    display.show(IMAGE, record("READY"))
+    display.show(other, record("CONVERSION"))
+
+    lines = [line for line in drawn(capsys) if "status" not in line]
+    assert lines == [
+        "docker:lib/x:1  PULLING",
+        "docker:lib/x:1  EXAMINATION  (and 1 more)",
+        "docker:other:1  CONVERSION",
+    ]
+
+
+def test_image_that_met_an_error_leaves_the_line_to_the_next(clock, columns, capsys):
+    other = ImageReference("docker", "other:1")
+    display = progress.TerminalProgress(clock=clock)
+
+    display.show(IMAGE, record("PULLING"))
+    display.show(other, record("PENDING"))
+    display.give_up(IMAGE)
+    display.show(other, record("CONVERSION"))
+
+    assert drawn(capsys) == ["docker:lib/x:1  PULLING\n", "docker:other:1  CONVERSION"]
+
+
+@pytest.mark.parametrize("verbose", [True, False])
+def test_error_message_starts_on_a_line_of_its_own(verbose, clock, capsys):
+    display = progress.LineProgress(verbose=verbose, clock=clock)
+
+    display.show(IMAGE, record("PULLING"))
+    display.give_up(IMAGE)
+
+    assert capsys.readouterr().out.endswith("PULLING\n")
+
+
+def test_image_that_was_never_shown_leaves_no_empty_line(clock, capsys):
+    for display in (progress.LineProgress(verbose=False), progress.TerminalProgress()):
+        display.give_up(IMAGE)
+        display.interrupted()
+
+    assert capsys.readouterr().out == ""
+
+
 def test_log_gets_a_line_only_when_something_changed(clock, capsys):
     display = progress.LineProgress(verbose=True, clock=clock)
 

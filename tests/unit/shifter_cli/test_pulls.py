@@ -137,22 +137,22 @@ def test_refusal_while_waiting_ends_it():
 
 
 @pytest.mark.parametrize("state", ["READY", "PULLING"])
-def test_good_states_need_no_reason(state):
-    assert pulls.reasons(ONE, record(state)) == []
+def test_good_states_are_no_failure(state):
+    assert pulls.failure_of(ONE, record(state)) is None
 
 
 def test_failure_gives_the_words_of_the_gateway():
-    reasons = pulls.reasons(ONE, record("FAILURE", "registry says: no such manifest"))
+    failure = pulls.failure_of(ONE, record("FAILURE", "registry says: no such manifest"))
 
-    assert reasons == ["docker:one:1: registry says: no such manifest"]
+    assert str(failure) == "docker:one:1: registry says: no such manifest"
 
 
 @pytest.mark.parametrize("message", ["MISSING", "FAILURE", "FAILED", None])
 def test_failure_without_words_is_told_as_one(message):
-    (reason,) = pulls.reasons(ONE, record("FAILURE", message))
+    failure = pulls.failure_of(ONE, record("FAILURE", message))
 
-    assert reason.endswith("the gateway did not say why")
+    assert str(failure).endswith("the gateway did not say why")
 
 
 def test_state_that_nobody_knows_is_no_success():
-    assert "SOMETHING" in pulls.reasons(ONE, record("SOMETHING"))[0]
+    assert "SOMETHING" in str(pulls.failure_of(ONE, record("SOMETHING")))

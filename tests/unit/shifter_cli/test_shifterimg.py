@@ -208,7 +208,7 @@ def test_pull_as_json_is_one_settled_record_per_line(run, gateway):
 
 @pytest.mark.parametrize(
     ("status", "code", "words"),
-    [(True, 0, ""), (False, 1, "only the administrators"), (None, 1, "no such image")],
+    [(True, 0, ""), (False, 1, "only administrators"), (None, 1, "no such image")],
 )
 def test_expire_succeeds_only_if_the_gateway_does_it(status, code, words, run, gateway):
     gateway.answer({"status": status})
