@@ -7,6 +7,7 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -46,6 +47,7 @@ def main() -> None:
     if os.geteuid() != 0:
         raise click.ClickException("benchmarks install and mount: run them as root, by sudo")
     os.umask(0o022)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
 
 
 @main.command("pull")

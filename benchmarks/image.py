@@ -25,8 +25,8 @@ MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 CONFIG = "application/vnd.docker.container.image.v1+json"
 LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 
-REPOSITORY = "benchmark/science"
-REVISION = 2  # of what is made; another one is not reused
+REPOSITORY = "science/python"
+REVISION = 3  # of what is made; another one is not reused
 CREATED = "2024-01-01T00:00:00Z"
 MODIFIED = 1_704_067_200  # the same moment, seconds since the epoch
 GZIP = 16 + zlib.MAX_WBITS  # zlib's way to ask for a gzip header; its time stamp is zero

@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks import programs, spawn
 from benchmarks.installation import Installation
-from benchmarks.peers import podman_command
+from benchmarks.peers import podman_storage
 from benchmarks.programs import BenchmarkError
 from benchmarks.report import Budget, Measurement, Report
 
@@ -156,19 +156,15 @@ def _bubblewrap(launches: Launches) -> Measurement:
 def _podman(launches: Launches) -> Measurement:
     if absent := programs.missing("podman"):
         raise BenchmarkError(absent)
-    directory = launches.work / "podman"
-    command = podman_command(directory)
     archive = launches.work / "tree.tar"
     name = "localhost/benchmark:tree"
     programs.run(["tar", "--create", "--file", archive, "--directory", launches.tree, "."])
-    try:
+    with podman_storage(launches.work) as command:
         programs.run([*command, "import", "--quiet", archive, name])
+        archive.unlink()
         run = [_found("podman"), *command[1:], "run", *PODMAN_RUN, name, "/bin/true"]
         slow = dataclasses.replace(launches, repetitions=min(launches.repetitions, SLOW))
         return _repeated(slow, run, by=FOR_CRUN, as_root=True)
-    finally:
-        archive.unlink()
-        programs.run([*command, "system", "reset", "--force"])
 
 
 def _plain(launches: Launches) -> Measurement:

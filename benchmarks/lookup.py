@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from benchmarks import installation
+from benchmarks import installation, programs
 from benchmarks.installation import CHECKOUT, SYSTEM, Installation
 from benchmarks.load import Order
 from benchmarks.programs import BenchmarkError
@@ -43,17 +43,17 @@ class Lookups:
 
 def measure(lookups: Lookups) -> Report:
     """Serve a catalog of that size and ask for images in it by chance."""
-    directory = lookups.work / "lookup"
     catalog = lookups.work / "filled.sqlite"
     fill(catalog, lookups.records)
     with (
+        programs.empty(lookups.work / "lookup") as directory,
         installation.munge(lookups.work) as munge_socket,
         installation.gateway(
             lookups.installation,
-            directory,
+            directory / "gateway",
             registry_url="http://127.0.0.1:9",  # nothing is fetched
             munge_socket=munge_socket,
-            images=lookups.work / "images",
+            images=directory / "images",
             catalog=catalog,
         ) as (url, _),
     ):
@@ -69,7 +69,6 @@ def measure(lookups: Lookups) -> Report:
         half = dataclasses.replace(order, rate=rate / lookups.clients)
         at_half = _measured(HALF, half, lookups.clients)
         root = _measured(ROOT, dataclasses.replace(order, paths=["/"]), lookups.clients)
-    shutil.rmtree(directory)
     p99 = at_half.percentile(99)
     return Report(
         title="lookup: GET /api/lookup with a new munge credential each time, SQLite catalog",
@@ -159,6 +158,15 @@ def _asked(order: Order, clients: int, *, warming: bool = False) -> Sequence[flo
         )
         for _ in range(clients)
     ]
+    try:
+        return _answers(processes, order)
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def _answers(processes: Sequence[subprocess.Popen[str]], order: Order) -> Sequence[float]:
+    """Give each client its order, then collect what each has measured."""
     for seed, process in enumerate(processes):
         assert process.stdin
         json.dump(dataclasses.asdict(dataclasses.replace(order, seed=seed)), process.stdin)

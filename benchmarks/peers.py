@@ -8,12 +8,15 @@ so that what it costs can be told from what the harness costs.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable, Iterable
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import requests
@@ -65,25 +68,28 @@ def podman_fast(address: str, image: str, directory: Path) -> None:
 
 
 def _podman(address: str, image: str, directory: Path, options: Iterable[str]) -> None:
-    command = podman_command(directory)
     name = f"{address}/{image}"
-    try:
+    with podman_storage(directory) as command:
         _run(*command, "pull", "--quiet", "--tls-verify=false", name)
         tree = _output(*command, "image", "mount", name).strip()
         zstd = ("-comp", "zstd", *options)
         target = directory / "image.squashfs"
         _run("mksquashfs", tree, target, *OWNED_BY_ROOT, *zstd)
-    finally:
-        # Its storage holds mounts, which must go before the directory can.
-        subprocess.run([*command, "image", "umount", "--all"], check=False, capture_output=True)
-        subprocess.run([*command, "system", "reset", "--force"], check=False, capture_output=True)
 
 
-def podman_command(directory: Path) -> list[str]:
-    """podman with all it keeps below `directory`, and nothing of the machine's own storage."""
-    places = {name: directory / f"podman-{name}" for name in ("root", "runroot", "tmpdir")}
-    options = [f"--{name}={place}" for name, place in places.items()]
-    return ["podman", *options, "--storage-driver=overlay", "--cgroup-manager=cgroupfs"]
+@contextlib.contextmanager
+def podman_storage(directory: Path) -> Iterator[list[str]]:
+    """The podman command with storage of its own below `directory`, emptied at the end."""
+    # It refuses a runroot that is longer than 50 characters.
+    with tempfile.TemporaryDirectory(prefix="podman-") as runroot:
+        places = (f"--root={directory}/podman", f"--runroot={runroot}", f"--tmpdir={runroot}/tmp")
+        command = ["podman", *places, "--storage-driver=overlay", "--cgroup-manager=cgroupfs"]
+        try:
+            yield command
+        finally:
+            # Storage holds mounts, which must go before the directories can.
+            for end in (["image", "umount", "--all"], ["system", "reset", "--force"]):
+                subprocess.run([*command, *end], check=False, capture_output=True)
 
 
 PEERS: dict[str, Callable[[str, str, Path], None]] = {
@@ -165,6 +171,8 @@ def _output(*command: str | Path) -> str:
 def main() -> None:
     name, address, image, directory = sys.argv[1:]
     os.umask(0o022)
+    # What is half done is undone, mounts first, when the harness is stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     PEERS[name](address, image, Path(directory))
 
 

@@ -78,11 +78,16 @@ def measure(
             stderr=subprocess.STDOUT,
             cwd=directory,
             env=None if environment is None else dict(environment),
+            start_new_session=True,
         )
-        # The ru_maxrss of a child begins with that of the process that started it: not used.
-        with watching(process.pid) as memory:
-            _, status, usage = os.wait4(process.pid, 0)
-            seconds = time.perf_counter() - started
+        try:
+            # The ru_maxrss of a child begins with that of the process that started it: not used.
+            with watching(process.pid) as memory:
+                _, status, usage = os.wait4(process.pid, 0)
+                seconds = time.perf_counter() - started
+        except BaseException:
+            _stop(process)
+            raise
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise BenchmarkError(_failure(command, process.returncode, _text(log)))
@@ -114,6 +119,17 @@ def running(
         yield process.pid
     finally:
         _stop(process)
+
+
+@contextlib.contextmanager
+def empty(directory: Path) -> Iterator[Path]:
+    """Make the directory, without what an earlier run may have left in it; remove it afterwards."""
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir()
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def free_port() -> int:

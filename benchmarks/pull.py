@@ -7,13 +7,11 @@ registry's blobs in the page cache.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
-import shutil
 import statistics
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import image as images
@@ -107,9 +105,11 @@ def _budgets(report: Report, worker: int | None, converter: int | None) -> tuple
 
     both = None if worker is None else worker + (converter or 0)
     return (
-        Budget(text="of the original's path", limit=1 / 15, measured=to(ORIGINAL)),
-        Budget(text="of podman and mksquashfs zstd", limit=1 / 5, measured=to(PODMAN)),
-        Budget(text="times the floor", limit=2, measured=to(FLOOR)),
+        Budget(text="ours as a part of the original's path", limit=1 / 15, measured=to(ORIGINAL)),
+        Budget(
+            text="ours as a part of podman and mksquashfs zstd", limit=1 / 5, measured=to(PODMAN)
+        ),
+        Budget(text="ours as a multiple of the floor", limit=2, measured=to(FLOOR)),
         Budget(
             text="MiB, worker and converter together",
             limit=WORKER_MEMORY / MEBIBYTE,
@@ -133,7 +133,7 @@ def _through_gateway(pulls: Pulls, source: _Source) -> tuple[Measurement, int | 
     try:
         with installation.munge(pulls.work) as munge_socket:
             for _ in range(pulls.repetitions):
-                with _empty(pulls.work / "gateway") as directory:
+                with programs.empty(pulls.work / "gateway") as directory:
                     cost, watch = _pull(pulls, source, directory, munge_socket)
                     costs.append(cost)
                     watches.append(watch)
@@ -177,7 +177,7 @@ def _contend(name: str, contender: Contender, pulls: Pulls, source: _Source) -> 
     costs = []
     try:
         for _ in range(pulls.repetitions if repeated else pulls.peer_repetitions):
-            with _empty(pulls.work / "contender") as directory:
+            with programs.empty(pulls.work / "contender") as directory:
                 source.settle()
                 costs.append(_run(module, entry, source, directory))
     except BenchmarkError as error:
@@ -206,17 +206,6 @@ def _require_image(path: Path) -> None:
     """A contender that is fast because it made nothing has not been measured."""
     if not path.exists() or path.stat().st_size == 0:
         raise BenchmarkError(f"it ended well but left no image at {path.name}")
-
-
-@contextlib.contextmanager
-def _empty(directory: Path) -> Iterator[Path]:
-    """A directory for one repetition, gone afterwards."""
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir()
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _peak(values: Sequence[int]) -> int | None:

@@ -84,13 +84,18 @@ class Report:
         return other.median / ours.median
 
     def __str__(self) -> str:
-        shown = [column for column in COLUMNS if any(column[1](self, m) for m in self.measurements)]
+        # The first and the last column, name and note, are always there.
+        inner = [column for column in COLUMNS[1:-1] if self._has(column)]
+        shown = [COLUMNS[0], *inner, COLUMNS[-1]]
         rows = [[title for title, _ in shown]]
         rows += [[cell(self, m) for _, cell in shown] for m in self.measurements]
         lines = [self.title, *(f"  {name}: {value}" for name, value in self.facts.items()), ""]
         lines += ["  " + line for line in _aligned(rows)]
         lines += ["", *(f"  {budget}" for budget in self.budgets)]
         return "\n".join(lines)
+
+    def _has(self, column: Column) -> bool:
+        return any(column[1](self, one) for one in self.measurements)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -150,11 +155,12 @@ def _ratio(report: Report, one: Measurement) -> str:
 
 
 def _note(_: Report, one: Measurement) -> str:
-    return one.note or " "
+    return " ".join(one.note.split())
 
 
 # A column is shown where any measurement has something in it.
-COLUMNS: tuple[tuple[str, Callable[[Report, Measurement], str]], ...] = (
+Column = tuple[str, Callable[[Report, Measurement], str]]
+COLUMNS: tuple[Column, ...] = (
     ("", lambda _, one: one.name),
     ("median", lambda _, one: duration(one.median)),
     ("p95", lambda _, one: duration(one.percentile(95)) if len(one.seconds) >= 20 else ""),
