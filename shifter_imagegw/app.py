@@ -28,7 +28,7 @@ _LONGEST_BODY = 64 * 1024  # bytes; two lists of a thousand ids fit
 class TagConverter(BaseConverter):
     """The rest of a path, whatever it holds: `docker://ubuntu` is sent as `//ubuntu`."""
 
-    regex = ".+?"
+    regex = r"[\s\S]+?"
     part_isolating = False
 
 

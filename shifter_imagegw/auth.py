@@ -92,7 +92,7 @@ def _authorized_locations(payload: bytes) -> dict[str, str]:
         return {}
     try:
         content = json.loads(payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     locations = content.get("authorized_locations") if isinstance(content, dict) else None
     if not isinstance(locations, dict):

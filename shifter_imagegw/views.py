@@ -147,7 +147,7 @@ def _body() -> dict[str, Any]:
         return {}
     try:
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadRequestError(f"the request's body is not JSON: {error}") from error
     if not isinstance(content, dict):
         raise BadRequestError("the request's body must be a JSON object")

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: BSD-3-Clause
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from shifter_imagegw.errors import CatalogError
+
+PULL = "/api/pull/mycluster/docker/app:1/"
+ROUTES = [
+    ("GET", "/api/lookup/mycluster/docker/app:1/"),
+    ("GET", "/api/list/mycluster/"),
+    ("GET", "/api/queue/mycluster/"),
+    ("POST", PULL),
+    ("GET", "/api/expire/mycluster/docker/app:1/"),
+    ("POST", "/api/expire/mycluster/docker/app:1/"),
+    ("GET", "/api/autoexpire/mycluster/"),
+    ("GET", "/api/metrics/mycluster/"),
+    ("POST", "/api/doimport/mycluster/docker/app:1/"),
+]
+
+
+def assert_error(response, status, text=""):
+    assert response.status_code == status
+    assert response.headers["Content-Type"] == "application/json"
+    assert response.json.keys() == {"status", "error", "message"}
+    assert response.json["status"] == status
+    assert text in response.json["error"]
+
+
+def test_every_route_of_the_api_is_known_to_these_tests(gateway):
+    rules = {
+        rule.rule.split("/")[2] for rule in gateway.app.url_map.iter_rules() if rule.rule > "/"
+    }
+
+    assert rules == {path.split("/")[2] for _, path in ROUTES} | {"health"}
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+@pytest.mark.parametrize("header", [None, "", "bad:a:b", "MUNGE:AwQ:", "\xff"])
+def test_every_route_wants_a_credential(gateway, method, path, header):
+    headers = {} if header is None else {"authentication": header}
+
+    assert_error(gateway.client.open(path, method=method, headers=headers), 401)
+    assert gateway.claim() is None
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+def test_every_route_says_that_a_system_is_unknown(gateway, method, path):
+    path = path.replace("mycluster", "nosuch")
+
+    assert_error(gateway.request(method, path), 404, "does not serve a system 'nosuch'")
+
+
+def test_anonymous_callers_may_only_look_where_the_site_says_so(gateway_with):
+    gateway = gateway_with(AllowAnonymous=True)
+
+    answers = {path: gateway.request(method, path, by=None) for method, path in ROUTES}
+
+    allowed = {path for path, answer in answers.items() if answer.status_code != 401}
+    assert allowed == {"/api/lookup/mycluster/docker/app:1/", "/api/list/mycluster/"}
+
+
+def test_health_needs_no_credential(gateway):
+    assert gateway.client.get("/api/health/").json == {"status": "ok"}
+
+
+def test_health_says_that_the_catalog_is_gone(gateway, monkeypatch):
+    def refuse():
+        raise CatalogError("catalog 'x' is damaged")
+
+    monkeypatch.setattr(gateway.catalog, "workers", refuse)
+
+    assert_error(gateway.client.get("/api/health/"), 503, "is damaged")
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "lib%2Fapp%3A1",
+        "lib/app:1",
+        "lib%2Fapp:1",
+        "%2F%2Flib%2Fapp%3A1",  # docker://lib/app:1
+        "//lib/app:1",
+    ],
+)
+@pytest.mark.parametrize("end", ["/", ""])
+def test_a_tag_may_be_written_in_many_ways(gateway, tag, end):
+    answer = gateway.request("POST", f"/api/pull/mycluster/docker/{tag}{end}")
+
+    assert answer.status_code == 200
+    assert gateway.claim().record.pull_tag == "lib/app:1"
+
+
+@pytest.mark.parametrize(
+    "tag",
+    ["..", "../../etc", "a/../b:1", "a//b", "a%20b", "a%00b", "%C3%BC", "a%0Ab", "-x", "a:", "%25"]
+    + ["x" * 600],
+)
+@pytest.mark.parametrize("verb", ["lookup", "expire"])
+def test_what_names_no_image_is_refused(gateway, verb, tag):
+    assert_error(gateway.request("GET", f"/api/{verb}/mycluster/docker/{tag}/"), 400)
+
+
+def test_an_unknown_type_is_refused(gateway):
+    assert_error(
+        gateway.request("POST", "/api/pull/mycluster/vfs/app/"), 400, "unknown image type 'vfs'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/api/nothing/mycluster/", 404),
+        ("GET", "/api/", 404),
+        ("GET", "/api/list/", 404),
+        ("GET", "/api/lookup/mycluster/docker/", 404),
+        ("DELETE", PULL, 405),
+        ("GET", PULL, 405),
+        ("POST", "/api/list/mycluster/", 405),
+    ],
+)
+def test_unknown_routes_and_methods_are_errors_in_json(gateway, method, path, status):
+    assert_error(gateway.request(method, path), status)
+
+
+def test_a_wrong_method_says_which_are_right(gateway):
+    assert gateway.request("GET", PULL).headers["Allow"] == "OPTIONS, POST"
+
+
+@pytest.mark.parametrize(
+    ("body", "users", "groups"),
+    [
+        ("", (), ()),
+        ("{}", (), ()),
+        ('{"allowed_uids": "", "allowed_gids": null}', (), ()),
+        ('{"allowed_uids": "5,6"}', (5, 6, 1001), ()),
+        ('{"allowed_uids": " 5, 6 ", "allowed_gids": "7"}', (5, 6, 1001), (7,)),
+        ('{"allowed_gids": [7, 8, 7]}', (1001,), (7, 8)),
+        ('{"allowed_uids": "1001,5"}', (1001, 5), ()),
+        ('{"other": 1}', (), ()),
+    ],
+)
+def test_lists_of_who_may_read_are_understood(gateway, body, users, groups):
+    assert gateway.request("POST", PULL, data=body).status_code == 200
+
+    record = gateway.claim().record
+    assert (record.user_acl, record.group_acl) == (users, groups)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("{allowed", "the request's body is not JSON"),
+        (b"\xff\xfe", "the request's body is not JSON"),
+        ("[]", "the request's body must be a JSON object"),
+        ('{"allowed_uids": "five"}', "allowed_uids must be numbers with commas between them"),
+        ('{"allowed_uids": "5,,6"}', "allowed_uids must be numbers"),
+        ('{"allowed_gids": "-1"}', "allowed_gids must be numbers"),
+        ('{"allowed_gids": "4294967295"}', "allowed_gids must be numbers"),
+        ('{"allowed_gids": "٣"}', "allowed_gids must be numbers"),
+        ('{"allowed_gids": [true]}', "allowed_gids must be numbers"),
+        ('{"allowed_gids": 7}', "allowed_gids must be numbers"),
+        (json.dumps({"allowed_uids": list(range(1001))}), "at most 1000 are allowed"),
+        ("[" * 100_000, ""),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_body_that_is_not_understood_is_refused_and_nothing_is_queued(gateway, body, reason):
+    response = gateway.request("POST", PULL, data=body)
+
+    assert_error(response, 400, reason)
+    assert gateway.claim() is None
+
+
+def test_a_body_that_is_deeper_than_the_parser_is_refused(gateway):
+    assert_error(gateway.request("POST", PULL, data="[" * 60_000), 400)
+
+
+def test_an_expire_that_is_not_permitted_says_so(gateway):
+    gateway.request("POST", PULL)
+    gateway.work()
+
+    refused = gateway.request("POST", "/api/expire/mycluster/docker/app:1/", by="bob:1002:1002")
+
+    assert_error(refused, 403, "may be expired only by who pulled it or an administrator")
+
+
+def test_the_queue_tells_who_waits_for_what_and_how_far_it_is(gateway):
+    gateway.request("POST", PULL)
+
+    (item,) = gateway.request("GET", "/api/queue/mycluster/").json["list"]
+
+    assert item == {
+        "status": "PENDING",
+        "image": "app:1",
+        "puller": 1001,
+        "status_message": None,
+        "bytes_done": None,
+        "bytes_total": None,
+    }
+
+
+def test_times_are_json_doubles(gateway):
+    gateway.request("POST", PULL)
+    gateway.clock.now = float(int(gateway.clock.now))
+    gateway.work()
+
+    text = gateway.request("GET", "/api/lookup/mycluster/docker/app:1/").text
+
+    assert f'"last_pull":{gateway.clock.now:.1f}' in text
+
+
+def test_a_catalog_that_fails_is_a_503_with_its_reason(gateway, monkeypatch):
+    def refuse(*_):
+        raise CatalogError("cannot write catalog 'x': its filesystem is full, free some space")
+
+    monkeypatch.setattr(gateway.catalog, "add_pull", refuse)
+
+    assert_error(gateway.request("POST", PULL), 503, "its filesystem is full")
+
+
+def test_a_defect_is_confessed_in_json_and_logged_without_credentials(gateway, monkeypatch, caplog):
+    def fail(*_):
+        raise ZeroDivisionError("secret detail")
+
+    monkeypatch.setattr(gateway.catalog, "find_ready", fail)
+
+    response = gateway.request("POST", PULL)
+
+    assert_error(response, 500, "did not expect; its log has the details")
+    assert "secret detail" not in response.text
+    assert "ZeroDivisionError" in caplog.text
+    assert "good:alice" not in caplog.text
