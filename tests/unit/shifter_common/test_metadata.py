@@ -250,6 +250,14 @@ def test_json_lists_are_read(text, items):
     assert metadata.entry == items
 
 
+def test_escapes_as_python_writes_them_are_read():
+    metadata = ImageMetadata.parse(
+        f"FORMAT: squashfs\nCMD: {['a' + chr(27), chr(0xE0001), 'é']!r}\n"
+    )
+
+    assert metadata.command == ["a\x1b", "\U000e0001", "é"]
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "a", "[", '["a"', '["a" "b"]', '["a"] x', "[1]", r'["\u12"]', r'["\uzzzz"]', "[,]"],

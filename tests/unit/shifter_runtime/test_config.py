@@ -73,7 +73,19 @@ def test_what_is_not_given_has_the_original_s_default():
     assert config.rootfs_type == "tmpfs"
     assert config.gateway_timeout == 0.0
     assert config.per_node_cache_size_limit is None
-    assert config.allow_local_chroot is False
+
+
+@pytest.mark.parametrize(
+    "attribute",
+    [
+        *("allow_local_chroot", "allow_libc_pwd_calls", "mount_udi_root_writable"),
+        "populate_etc_dynamically",
+    ],
+)
+def test_every_flag_is_off_unless_given(attribute):
+    text = LEAST.replace("populateEtcDynamically=1", "etcPath=/opt/shifter/etc")
+
+    assert getattr(configs.parse(text, PATH), attribute) is False
 
 
 def test_two_configurations_share_no_list():
@@ -166,6 +178,11 @@ def test_static_etc_needs_its_directory():
     [
         ("noSuchKey=1", "unknown key 'noSuchKey' ignored"),
         ("cppath=/bin/cp", "unknown key 'cppath' ignored, did you mean cpPath?"),
+        ("mverifyPath=/x", "unknown key 'mverifyPath' ignored"),
+        ("ystem=x", "unknown key 'ystem' ignored, did you mean system?"),
+        ("xxsystem=x", "unknown key 'xxsystem' ignored, did you mean system?"),
+        ("xxxsystem=x", "unknown key 'xxxsystem' ignored"),
+        ("systexy=x", "unknown key 'systexy' ignored, did you mean system?"),
         ("siteFss=/x", "unknown key 'siteFss' ignored, did you mean siteFs?"),
         (
             "module_gpu_copypath=/x",

@@ -88,6 +88,14 @@ def test_lines_that_are_no_groups_are_left_out():
     assert text == "root:x:0:\nx:x:5:\n"
 
 
+def test_root_comes_first_where_the_site_s_files_lack_it():
+    passwd = etc_files.add_to_passwd("daemon:x:1:1::/:/bin/false\n", [])
+    group = etc_files.add_to_group("daemon:x:1\n", "alice", [("root", 0)], 31)
+
+    assert passwd.splitlines() == ["root:x:0:0:root:/root:/bin/sh", "daemon:x:1:1::/:/bin/false"]
+    assert group.splitlines() == ["root:x:0:", "daemon:x:1:"]
+
+
 @pytest.mark.parametrize("field", ["name", "home", "shell"])
 @pytest.mark.parametrize("bad", ["a:b", "a\nroot2:x:0:0::/:/bin/sh", "a\0b", "a\rb"])
 def test_a_field_cannot_add_fields_or_lines(field, bad):

@@ -171,7 +171,8 @@ def test_the_tables_name_recorded_cases_only():
         (["--modules=a,b"], {"modules": ["a", "b"]}),
         (["--mod", "a"], {"modules": ["a"]}),  # two names, one option: not ambiguous
         (["-ma", "-mb"], {"modules": ["b"]}),
-        (["--env", "A=-v"], {"env_overrides": [("A", "-v")]}),
+        (["--env", "A=-v", "a"], {"env_overrides": [("A", "-v")], "command": ["a"]}),
+        (["-e", "A=-v", "a"], {"env_overrides": [("A", "-v")], "command": ["a"]}),
         (["--env=A=1", "-v"], {"env_overrides": [("A", "1")], "verbose": True}),
         (["-e", "--"], None),
         (["--dry-run"], {"dry_run": True}),
@@ -249,6 +250,7 @@ PAIR = {"SHIFTER_IMAGETYPE": "docker", "SHIFTER_IMAGE": "pair:1"}
         (["-i", "a:1", "-i", "b:1"], {}, "b:1", "b:1"),
         ([], {"SHIFTER": "docker:s:1", **PAIR}, "s:1", "docker:s:1"),
         ([], {"SHIFTER": "/usr/bin/shifter", **PAIR}, "pair:1", None),
+        ([], {"SHIFTER": "docker", **PAIR}, "pair:1", None),
         ([], {"SHIFTER_IMAGEREQUEST": "req:1", **PAIR}, "pair:1", "req:1"),
         ([], {"SHIFTER_IMAGEREQUEST": "req:1", "SHIFTER_IMAGE": "half"}, "req:1", "req:1"),
         ([], {"SLURM_SPANK_SHIFTER_IMAGEREQUEST": "req:1"}, "req:1", "req:1"),

@@ -222,6 +222,7 @@ def test_targets_beside_and_below_mounts_of_the_site_are_allowed(path):
         ("0.5g", 1 << 29),
         (".5g", 1 << 29),
         ("7e", 7 << 60),
+        (str(2**63 - 1), 2**63 - 1),
         ("8e", None),  # no file can be so large
         ("9999E", None),
         ("0", 0),
