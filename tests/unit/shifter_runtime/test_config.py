@@ -216,3 +216,15 @@ def test_load_keeps_bytes_that_are_not_utf_8(tmp_path):
     path.write_bytes(LEAST.encode() + b"optUdiImage=/caf\xe9\r\n")
 
     assert configs.load(str(path)).opt_udi_image == "/caf\udce9"
+
+
+EXAMPLE = Path(__file__).parents[3] / "etc" / "udiRoot.conf.example"
+
+
+def test_the_example_file_is_understood_with_everything_switched_on():
+    lines = EXAMPLE.read_text().splitlines()
+    # `#key = value` shows a default or an example; prose has a space after the `#`.
+    text = "\n".join(line.removeprefix("#") if line[1:2].isalpha() else line for line in lines)
+
+    assert configs.load(str(EXAMPLE)).warnings == []
+    assert configs.parse(text, PATH).warnings == []
