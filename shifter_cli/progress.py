@@ -31,7 +31,7 @@ def choose(*, verbose: bool, as_json: bool) -> Progress:
     """The form that suits who reads."""
     if as_json:
         return JsonProgress()
-    if sys.stdout.isatty() and not verbose:
+    if not verbose and sys.stdout and sys.stdout.isatty():
         return TerminalProgress()
     return LineProgress(verbose=verbose)
 
@@ -177,5 +177,4 @@ def _shortened(name: str, room: int) -> str:
 
 
 def _write(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    print(text, end="", flush=True)

@@ -6,7 +6,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from shifter_cli.errors import GatewayRefusalError, GatewayUnreachableError, NotReadyError
+from shifter_cli import output
+from shifter_cli.errors import (
+    GatewayRefusalError,
+    GatewayUnreachableError,
+    NotReadyError,
+    PullFailedError,
+)
+from shifter_cli.progress import Progress
 from shifter_cli.records import FAILURE, READY, ImageRecord
 from shifter_common.errors import ShifterError
 from shifter_common.reference import ImageReference
@@ -19,6 +26,34 @@ _PAUSE_GROWTH = 1.3
 # A gateway that is being restarted loses no pull, so neither does who waits for one.
 _PATIENCE = 60.0
 _PASSING_STATUS = frozenset({502, 503, 504})
+
+
+def wait(
+    ask: Callable[[ImageReference], ImageRecord],
+    references: Sequence[ImageReference],
+    display: Progress,
+) -> None:
+    """Have images pulled and show how far they are, until all are settled.
+
+    Raises `PullFailedError` unless all are ready then.
+    """
+    failures = []
+    try:
+        for reference, result in follow(ask, references):
+            if isinstance(result, ImageRecord):
+                display.show(reference, result)
+            else:
+                display.give_up(reference)
+            if failure := failure_of(reference, result):
+                failures.append(failure)
+    except KeyboardInterrupt:
+        display.interrupted()
+        output.complain(
+            "stopped waiting; the pull goes on at the gateway, the same command follows it"
+        )
+        raise
+    if failures:
+        raise PullFailedError(failures)
 
 
 def follow(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
@@ -11,7 +12,6 @@ import click
 
 from shifter_cli import output
 from shifter_cli.errors import PullFailedError
-from shifter_cli.records import ImageRecord
 from shifter_cli.session import Session
 from shifter_common.errors import ShifterError
 
@@ -135,26 +135,11 @@ def pull(session: Session, image: tuple[str, ...]) -> None:
 
     references = [session.reference(text) for text in image]
     access = session.access_lists()
-    display = progress.choose(verbose=session.verbose, as_json=session.as_json)
-    failures = []
-    try:
-        for reference, result in pulls.follow(
-            lambda reference: session.gateway.pull(reference, access), references
-        ):
-            if isinstance(result, ImageRecord):
-                display.show(reference, result)
-            else:
-                display.give_up(reference)
-            if failure := pulls.failure_of(reference, result):
-                failures.append(failure)
-    except KeyboardInterrupt:
-        display.interrupted()
-        output.complain(
-            "stopped waiting; the pull goes on at the gateway, the same command follows it"
-        )
-        raise
-    if failures:
-        raise PullFailedError(failures)
+    pulls.wait(
+        lambda reference: session.gateway.pull(reference, access),
+        references,
+        progress.choose(verbose=session.verbose, as_json=session.as_json),
+    )
 
 
 @shifterimg.command()
@@ -186,8 +171,8 @@ def images(session: Session) -> None:
     if session.as_json:
         output.show_json([record.wire for record in records])
         return
-    for line in output.image_lines(records):
-        output.say(line)
+    if records:
+        output.say("\n".join(output.image_lines(records)))
 
 
 @shifterimg.command()
@@ -280,4 +265,8 @@ def _run(config: str, arguments: Sequence[str] | None) -> int:
         output.show_errors(error.causes)
     except ShifterError as error:
         output.show_errors([error])
+    except OSError as error:  # all others were given words where they are known
+        output.complain(f"cannot write the output: {error.strerror}")
+        # What is left in the buffer would fail once more when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 1

@@ -137,6 +137,7 @@ def payloads(monkeypatch):
 def run(gateway, config_path, payloads, monkeypatch, capsys, tmp_path):
     """Run shifterimg as the installed program does, against the fake gateway."""
     monkeypatch.setattr("pwd.getpwuid", lambda uid: FakeAccount(str(tmp_path)))
+    monkeypatch.setattr("shifter_cli.pulls._FIRST_PAUSE", 0.0)  # so that all later ones are, too
 
     def run(*arguments, urls=None, default_type="docker", timeout=10):
         text = CONFIG.format(

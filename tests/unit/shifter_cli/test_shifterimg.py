@@ -137,13 +137,15 @@ def test_one_bad_name_among_several_pulls_nothing(run, gateway):
 
 def test_interrupted_pull_exits_with_130_and_says_that_it_goes_on(run, gateway, monkeypatch):
     gateway.answer({"status": "PULLING"})
+    credentials = iter(["MUNGE:1:"])
 
-    def interrupt(_):
-        raise KeyboardInterrupt
+    def encode(payload, *, socket):
+        try:
+            return next(credentials)
+        except StopIteration:
+            raise KeyboardInterrupt from None
 
-    monkeypatch.setattr(
-        "shifter_cli.pulls.follow.__kwdefaults__", {"sleep": interrupt, "clock": lambda: 0.0}
-    )
+    monkeypatch.setattr("shifter_common.munge.encode", encode)
 
     result = run("pull", "x:1")
 
@@ -172,6 +174,18 @@ def test_no_images_is_no_output_and_no_error(run, gateway):
     result = run("images")
 
     assert (result.code, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_output_that_cannot_be_written_is_told():
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [sys.executable, "-c", "from shifter_cli.shifterimg import main; main()", "--help"],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+            env={"PYTHONPATH": os.pathsep.join(sys.path)},
+        )  # fmt: skip
+
+    assert result.returncode == 1
+    assert result.stderr == "shifterimg: cannot write the output: No space left on device\n"
 
 
 def test_terminal_is_not_obeyed_by_what_comes_from_elsewhere(run, gateway):
