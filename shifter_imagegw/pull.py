@@ -173,6 +173,7 @@ class Pull:
             staged,
             image_id_of(image),
             self._record.format,
+            self._worker,
             self._metadata(image),
             confirm=self._lease.confirm,
         )

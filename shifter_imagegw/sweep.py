@@ -15,27 +15,29 @@ from shifter_imagegw.errors import DeliveryError
 
 log = logging.getLogger(__name__)
 
-_START_TIME = 19  # field of /proc/<pid>/stat, counted after the program's name (proc(5): 22)
+# Of a worker on another host nothing is known; but nobody pauses that long between two writes.
+_ABANDONED_AFTER = 86400.0  # seconds
+
+# Fields of /proc/<pid>/stat (proc(5): 3 and 22), counted after the program's name.
+_STATE, _START_TIME = 0, 19
+_ENDED = ("Z", "X")
 
 
 def worker_name(pid: int) -> str | None:
-    """`host:pid:start time`, which no other process ever has; None for a process that is gone."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
+    """`host:pid:start time`, which no other process ever has; None for a process that has ended."""
+    fields = _fields_of(pid)
+    if fields is None or fields[_STATE] in _ENDED:
         return None
-    # The program's name, in parentheses, may itself hold spaces and parentheses.
-    fields = stat.rpartition(")")[2].split()
     return f"{socket.gethostname()}:{pid}:{fields[_START_TIME]}"
 
 
 def is_dead(worker: str) -> bool:
     """Whether a worker is known to be dead; of one on another host nothing is known."""
-    host, _, rest = worker.partition(":")
-    pid, _, _ = rest.partition(":")
+    host, _, process = worker.partition(":")
+    pid, _, _ = process.partition(":")
     if host != socket.gethostname() or not pid.isdecimal():
         return False
-    return worker_name(int(pid)) != worker or _is_zombie(int(pid))
+    return worker_name(int(pid)) != worker
 
 
 def run(catalog: Catalog, deliveries: Iterable[Delivery]) -> None:
@@ -45,24 +47,23 @@ def run(catalog: Catalog, deliveries: Iterable[Delivery]) -> None:
     if released:
         log.info("leases released workers=%s jobs=%d", ",".join(dead), released)
     for delivery in deliveries:
-        _clean(catalog, delivery)
+        _clean(delivery)
 
 
-def _clean(catalog: Catalog, delivery: Delivery) -> None:
+def _clean(delivery: Delivery) -> None:
     try:
-        # In this order: a worker that claims a job in between is not yet in the list of files.
-        partials = delivery.partials()
-        removed = delivery.clean_partials(partials, living=catalog.workers()) if partials else []
+        for partial in delivery.partials():
+            if is_dead(partial.worker) or partial.age > _ABANDONED_AFTER:
+                delivery.discard(partial)
+                log.info("partial file removed path=%s", os.fspath(partial.path))
     except DeliveryError as error:
         log.warning("partial files not removed reason=%s", error)
-        return
-    for path in removed:
-        log.info("partial file removed path=%s", os.fspath(path))
 
 
-def _is_zombie(pid: int) -> bool:
+def _fields_of(pid: int) -> list[str] | None:
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
-        return True
-    return stat.rpartition(")")[2].split()[0] in ("Z", "X")
+        return None
+    # The program's name, in parentheses, may itself hold spaces and parentheses.
+    return stat.rpartition(")")[2].split()

@@ -4,9 +4,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Partial:
+    """A file that a worker has begun to write; `age` is the seconds since it last did."""
+
+    path: Path
+    worker: str
+    age: float
 
 
 class Delivery(Protocol):
@@ -29,6 +39,7 @@ class Delivery(Protocol):
         staged: Path,
         image_id: str,
         format: str,
+        worker: str,
         metadata: str,
         confirm: Callable[[], None],
     ) -> int:
@@ -50,8 +61,8 @@ class Delivery(Protocol):
     def remove(self, image_id: str, format: str) -> None:
         """Take an image away; no complaint if it is not there."""
 
-    def partials(self) -> list[Path]:
-        """Whatever pulls of any worker have begun to write and not delivered."""
+    def partials(self) -> list[Partial]:
+        """Whatever workers have begun to write and not delivered."""
 
-    def clean_partials(self, partials: Collection[Path], living: Collection[str]) -> list[Path]:
-        """Remove those of `partials` whose worker is not among `living`; what was removed."""
+    def discard(self, partial: Partial) -> None:
+        """Remove what nobody will finish."""

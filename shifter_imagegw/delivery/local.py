@@ -13,9 +13,11 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Callable, Collection, Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from shifter_imagegw.delivery import Partial
 from shifter_imagegw.errors import ConversionError, DeliveryError
 
 # Of the gateway's account only: users reach an image through the runtime, which asks its ACL.
@@ -64,10 +66,10 @@ class LocalDelivery:
         staged: Path,
         image_id: str,
         format: str,
+        worker: str,
         metadata: str,
         confirm: Callable[[], None],
     ) -> int:
-        worker = _worker_of(staged)
         with self._explained("write to"):
             os.chmod(staged, _FILE_MODE)
             _sync(staged)
@@ -101,17 +103,15 @@ class LocalDelivery:
                 self._final(image_id, suffix).unlink(missing_ok=True)
                 _sync(self._directory)
 
-    def partials(self) -> list[Path]:
+    def partials(self) -> list[Partial]:
         with self._explained("read"):
             names = os.listdir(self._directory)
-        return [self._directory / name for name in names if _PARTIAL_NAME.fullmatch(name)]
+        found = (_partial_of(self._directory / name) for name in names)
+        return [partial for partial in found if partial is not None]
 
-    def clean_partials(self, partials: Collection[Path], living: Collection[str]) -> list[Path]:
-        dead = [path for path in partials if _worker_of(path) not in living]
+    def discard(self, partial: Partial) -> None:
         with self._explained("remove what a dead worker left in"):
-            for path in dead:
-                path.unlink(missing_ok=True)
-        return dead
+            partial.path.unlink(missing_ok=True)
 
     def _final(self, image_id: str, suffix: str) -> Path:
         return self._directory / f"{image_id}.{suffix}"
@@ -136,11 +136,16 @@ class LocalDelivery:
         )
 
 
-def _worker_of(partial: Path) -> str:
-    match = _PARTIAL_NAME.fullmatch(partial.name)
+def _partial_of(path: Path) -> Partial | None:
+    """What is known of a partial file; None for any other, and for one that is just gone."""
+    match = _PARTIAL_NAME.fullmatch(path.name)
     if match is None:
-        raise ValueError(f"no partial file of a pull: {partial.name!r}")
-    return match["worker"]
+        return None
+    try:
+        written = path.lstat().st_mtime
+    except FileNotFoundError:
+        return None
+    return Partial(path=path, worker=match["worker"], age=time.time() - written)
 
 
 def _is_full(descriptor: int) -> bool:

@@ -51,7 +51,7 @@ def recorded_changes(monkeypatch):
 
 
 def test_a_delivered_image_and_its_metadata_are_there_whole(delivery, directory, staged):
-    size = delivery.deliver(staged, IMAGE_ID, "squashfs", "FORMAT: squashfs\n", still_ours)
+    size = delivery.deliver(staged, IMAGE_ID, "squashfs", WORKER, "FORMAT: squashfs\n", still_ours)
 
     assert (directory / f"{IMAGE_ID}.squashfs").read_bytes() == b"hsqs..."
     assert (directory / f"{IMAGE_ID}.meta").read_text() == "FORMAT: squashfs\n"
@@ -60,7 +60,7 @@ def test_a_delivered_image_and_its_metadata_are_there_whole(delivery, directory,
 
 
 def test_delivery_leaves_nothing_but_the_two_files(delivery, directory, staged):
-    delivery.deliver(staged, IMAGE_ID, "squashfs", "FORMAT: squashfs\n", still_ours)
+    delivery.deliver(staged, IMAGE_ID, "squashfs", WORKER, "FORMAT: squashfs\n", still_ours)
 
     assert sorted(os.listdir(directory)) == [f"{IMAGE_ID}.meta", f"{IMAGE_ID}.squashfs"]
 
@@ -68,7 +68,7 @@ def test_delivery_leaves_nothing_but_the_two_files(delivery, directory, staged):
 def test_delivered_files_are_only_for_the_gateways_account(delivery, directory, staged):
     staged.chmod(0o666)
 
-    delivery.deliver(staged, IMAGE_ID, "squashfs", "FORMAT: squashfs\n", still_ours)
+    delivery.deliver(staged, IMAGE_ID, "squashfs", WORKER, "FORMAT: squashfs\n", still_ours)
 
     assert {path.stat().st_mode & 0o7777 for path in directory.iterdir()} == {0o600}
 
@@ -78,7 +78,7 @@ def test_the_image_is_durable_before_its_metadata_is_visible(
 ):
     steps = recorded_changes(monkeypatch)
 
-    delivery.deliver(staged, IMAGE_ID, "squashfs", "FORMAT: squashfs\n", still_ours)
+    delivery.deliver(staged, IMAGE_ID, "squashfs", WORKER, "FORMAT: squashfs\n", still_ours)
 
     meta = f"{IMAGE_ID}.meta"
     assert [step for step in steps if step[0] != "unlink"] == [
@@ -96,7 +96,7 @@ def test_a_worker_that_lost_its_lease_makes_nothing_visible(delivery, directory,
         raise LeaseLostError("another worker has it")
 
     with pytest.raises(LeaseLostError):
-        delivery.deliver(staged, IMAGE_ID, "squashfs", "FORMAT: squashfs\n", lost)
+        delivery.deliver(staged, IMAGE_ID, "squashfs", WORKER, "FORMAT: squashfs\n", lost)
 
     assert os.listdir(directory) == [staged.name]
 
@@ -152,7 +152,7 @@ def test_an_image_without_metadata_is_not_delivered(delivery, directory):
 
 
 def test_removal_takes_the_metadata_away_before_the_image(delivery, staged, monkeypatch):
-    delivery.deliver(staged, IMAGE_ID, "squashfs", "FORMAT: squashfs\n", still_ours)
+    delivery.deliver(staged, IMAGE_ID, "squashfs", WORKER, "FORMAT: squashfs\n", still_ours)
     steps = recorded_changes(monkeypatch)
 
     delivery.remove(IMAGE_ID, "squashfs")
@@ -169,21 +169,26 @@ def test_removing_what_is_not_there_is_no_error(delivery, directory):
     assert os.listdir(directory) == []
 
 
-def test_only_the_partial_files_of_dead_workers_are_cleaned(delivery, directory, staged):
-    dead = directory / f".{IMAGE_ID}.squashfs.node1:12:7.partial"
-    dead.write_bytes(b"half")
+def test_partial_files_are_known_with_their_worker(delivery, directory, staged):
     for name in ("notes.partial", f"{IMAGE_ID}.squashfs", f".{IMAGE_ID}.squashfs"):
         (directory / name).write_bytes(b"not ours")
-    kept = set(os.listdir(directory)) - {dead.name}
 
-    removed = delivery.clean_partials(delivery.partials(), living=[WORKER])
+    (partial,) = delivery.partials()
 
-    assert removed == [dead]
-    assert set(os.listdir(directory)) == kept
+    assert (partial.path, partial.worker) == (staged, WORKER)
+    assert 0 <= partial.age < 60
+
+
+def test_a_discarded_partial_file_is_gone(delivery, directory, staged):
+    (partial,) = delivery.partials()
+
+    delivery.discard(partial)
+
+    assert os.listdir(directory) == []
 
 
 def test_new_metadata_replaces_the_old(delivery, directory, staged):
-    delivery.deliver(staged, IMAGE_ID, "squashfs", "FORMAT: squashfs\n", still_ours)
+    delivery.deliver(staged, IMAGE_ID, "squashfs", WORKER, "FORMAT: squashfs\n", still_ours)
 
     delivery.deliver_metadata(IMAGE_ID, WORKER, "FORMAT: squashfs\nUSERACL: 5\n")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from datetime import timedelta
 
 import pytest
@@ -308,3 +309,15 @@ def test_a_sweep_leaves_living_workers_alone(catalog, pull, tmp_path):
 
     assert half.exists()
     assert catalog.workers() == [living]
+
+
+@pytest.mark.parametrize(("hours", "remains"), [(1, True), (48, False)])
+def test_a_partial_file_of_another_host_is_kept_for_a_day(catalog, tmp_path, hours, remains):
+    half = tmp_path / f".{IMAGE_ID}.squashfs.another-host:1:1.partial"
+    half.write_bytes(b"half")
+    written = time.time() - hours * 3600
+    os.utime(half, (written, written))
+
+    sweep.run(catalog, [LocalDelivery(SYSTEM, tmp_path)])
+
+    assert half.exists() is remains

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The decisions of a pull; what it does to a real image is tested in tests/integration/gateway."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from shifter_common.metadata import ImageMetadata
+from shifter_imagegw import pull
+from shifter_imagegw.catalog.sqlite import SqliteCatalog
+from shifter_imagegw.config import GatewayConfig
+from shifter_imagegw.delivery.local import LocalDelivery
+from shifter_imagegw.errors import DeliveryError, LeaseLostError, PullError
+from shifter_imagegw.lease import Lease
+from shifter_imagegw.records import NewPull, PullState
+from shifter_imagegw.registry import (
+    Credentials,
+    ImageConfig,
+    ManifestNotFoundError,
+    Platform,
+    ResolvedImage,
+)
+
+IMAGE_ID = "ab" * 32
+WORKER = "node1:4711:99"
+PULLER = 1234
+
+
+class Registry:
+    """Stands in for a registry's client: knows one image, and remembers what it was asked."""
+
+    def __init__(self, *, private=False, missing=False):
+        self.private = private
+        self.missing = missing
+
+    def __call__(self, endpoint, credentials, **_options):
+        self.endpoint, self.credentials = endpoint, credentials
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_error):
+        pass
+
+    def resolve(self, name, platform):
+        self.name, self.platform = str(name), platform
+        if self.missing:
+            raise ManifestNotFoundError(f"there is no {name}: check the name and the tag")
+        return ResolvedImage(
+            repository=name.repository,
+            digest=f"sha256:{IMAGE_ID}",
+            media_type="application/vnd.oci.image.manifest.v1+json",
+            config=ImageConfig(
+                os="linux",
+                architecture="arm64",
+                env=("A=1",),
+                entrypoint=("/entry",),
+                command=("x",),
+                workdir="/w",
+                labels={"k": "v"},
+            ),
+            layers=(),
+            used_credentials=self.private,
+        )
+
+
+@pytest.fixture
+def catalog(tmp_path):
+    catalog = SqliteCatalog(tmp_path / "catalog.sqlite")
+    yield catalog
+    catalog.close()
+
+
+@pytest.fixture
+def image_dir(tmp_path):
+    directory = tmp_path / "images"
+    directory.mkdir()
+    return directory
+
+
+@pytest.fixture
+def delivered(image_dir):
+    """The image is on the system already, so that nothing is fetched."""
+    (image_dir / f"{IMAGE_ID}.squashfs").write_bytes(b"hsqs")
+    (image_dir / f"{IMAGE_ID}.meta").write_text("FORMAT: squashfs\n")
+    return image_dir
+
+
+@pytest.fixture
+def run_pull(catalog, image_dir, tmp_path, monkeypatch):
+    """Run a pull against a `Registry`; the record that it publishes."""
+
+    def run(registry, tag="lib/foo:1", *, logins=None, platform=None, **request):
+        monkeypatch.setattr(pull, "RegistryClient", registry)
+        system = {"accesstype": "local", "local": {"imageDir": str(image_dir)}}
+        config = GatewayConfig.from_mapping(
+            {
+                "DefaultImageLocation": "default",
+                "DefaultImageFormat": "squashfs",
+                "CacheDirectory": str(tmp_path / "cache"),
+                "Authentication": "mock",
+                "Locations": {
+                    "default": {"remotetype": "dockerv2", "url": "https://default.example"},
+                    "other": {"remotetype": "dockerv2", "url": "https://other.example"},
+                },
+                "Platforms": {"cori": system | ({"platform": platform} if platform else {})},
+            }
+        )
+        wanted = {"format": "squashfs", "puller": PULLER} | request
+        catalog.add_pull(NewPull(system="cori", image_type="docker", pull_tag=tag, **wanted), 1.0)
+        claim = catalog.claim(["cori"], WORKER, timedelta(hours=1), now=1.0)
+        with Lease(catalog, claim) as lease:
+            return pull.Pull(
+                lease,
+                logins or {},
+                worker=WORKER,
+                config=config,
+                catalog=catalog,
+                delivery=LocalDelivery("cori", image_dir),
+            ).run()
+
+    return run
+
+
+def metadata_in(directory):
+    return ImageMetadata.parse((directory / f"{IMAGE_ID}.meta").read_text())
+
+
+def test_the_record_says_what_the_image_says(run_pull, delivered):
+    record = run_pull(Registry())
+
+    assert record.state == PullState.READY
+    assert (record.image_id, record.tags, record.size) == (IMAGE_ID, ("lib/foo:1",), 4)
+    assert (record.os, record.architecture) == ("linux", "arm64")
+    assert (record.env, record.entry, record.command) == (("A=1",), ("/entry",), ("x",))
+    assert (record.workdir, record.labels) == ("/w", {"k": "v"})
+    assert record.expiration > record.last_pull
+
+
+def test_the_metadata_says_what_the_image_says(run_pull, delivered):
+    run_pull(Registry())
+
+    metadata = metadata_in(delivered)
+    assert (metadata.format, metadata.env, metadata.workdir) == ("squashfs", ["A=1"], "/w")
+    assert (metadata.entry, metadata.command) == (["/entry"], ["x"])
+    assert (metadata.user_acl, metadata.group_acl) == (None, None)
+
+
+def test_a_private_image_without_lists_is_for_its_puller_alone(run_pull, delivered):
+    record = run_pull(Registry(private=True))
+
+    assert metadata_in(delivered).user_acl == [PULLER]
+    assert metadata_in(delivered).group_acl is None
+    assert (record.private, record.user_acl) == (True, (PULLER,))
+
+
+def test_lists_are_in_the_metadata_as_asked(run_pull, delivered):
+    run_pull(Registry(), user_acl=(5, PULLER), group_acl=(7,))
+
+    metadata = metadata_in(delivered)
+    assert (metadata.user_acl, metadata.group_acl) == ([5, PULLER], [7])
+
+
+def test_metadata_and_record_agree_on_who_may_read_after_a_second_puller(run_pull, delivered):
+    run_pull(Registry(private=True), puller=1)
+
+    record = run_pull(Registry(private=True), puller=2)
+
+    assert metadata_in(delivered).user_acl == list(record.user_acl) == [1, 2]
+
+
+def test_a_location_is_asked_without_its_prefix_and_the_tag_keeps_it(run_pull, delivered):
+    registry = Registry()
+
+    record = run_pull(registry, "other/lib/foo:1")
+
+    assert registry.endpoint.url == "https://other.example"
+    assert registry.name == "lib/foo:1"
+    assert record.tags == ("other/lib/foo:1",)
+
+
+@pytest.mark.parametrize(
+    ("configured", "asked"), [(None, Platform.host()), ("linux/arm64", Platform("linux", "arm64"))]
+)
+def test_the_platform_is_the_systems_or_the_gateways_own(run_pull, delivered, configured, asked):
+    registry = Registry()
+
+    run_pull(registry, platform=configured)
+
+    assert registry.platform == asked
+
+
+@pytest.mark.parametrize(
+    ("logins", "expected"),
+    [
+        ({}, None),
+        ({"default": "ann:a"}, Credentials("ann", "a")),
+        ({"default": "ann:a", "other": "bob:b:c:"}, Credentials("bob", "b:c:")),
+        ({"elsewhere": "ann:a"}, None),
+    ],
+)
+def test_a_locations_own_login_comes_before_the_default_one(run_pull, delivered, logins, expected):
+    registry = Registry()
+
+    run_pull(registry, "other/lib/foo:1", logins=logins)
+
+    assert registry.credentials == expected
+
+
+def test_a_missing_image_whose_name_looks_like_a_host_is_explained(run_pull, image_dir):
+    with pytest.raises(PullError, match=r"there is no quay\.io/foo:1.*; 'quay\.io' is no configur"):
+        run_pull(Registry(missing=True), "quay.io/foo:1")
+
+
+def test_a_format_that_cannot_be_made_is_refused(run_pull, image_dir):
+    with pytest.raises(PullError, match="cannot make images of format 'ext4'"):
+        run_pull(Registry(), format="ext4")
+
+
+def test_an_unusable_image_directory_is_found_before_anything_is_fetched(run_pull, image_dir):
+    image_dir.rmdir()
+    registry = Registry()
+
+    with pytest.raises(DeliveryError, match="the image directory of system 'cori'"):
+        run_pull(registry)
+
+    assert not hasattr(registry, "name")
+
+
+def test_a_pull_that_lost_its_lease_changes_no_metadata(run_pull, delivered, catalog):
+    class Slow(Registry):
+        def resolve(self, name, platform):
+            catalog.release([WORKER])
+            return super().resolve(name, platform)
+
+    with pytest.raises(LeaseLostError):
+        run_pull(Slow())
+
+    assert (delivered / f"{IMAGE_ID}.meta").read_text() == "FORMAT: squashfs\n"
