@@ -19,12 +19,12 @@ fail() {
     exit 1
 }
 
-# What a failing step shows of its log.
+# show_tail LOG [LINES]: what a failing step shows of its log.
 show_tail() {
-    local log=$1
+    local log=$1 lines=${2:-20}
     [[ -s $log ]] || return 0
     printf '%s--- the end of %s:%s\n' "$dim" "$log" "$plain" >&2
-    tail -n 20 "$log" | sed 's/^/    /' >&2
+    tail -n "$lines" "$log" | sed 's/^/    /' >&2
 }
 
 # run_step WHAT LOG COMMAND...: run quietly; one line when done, the log's end when it failed. The first

@@ -12,6 +12,15 @@ import pytest
 pytestmark = [pytest.mark.root, pytest.mark.registry, pytest.mark.munge]
 
 PLACES = ("/opt", "/home", "/var", "/usr/local/bin", "/run", "/etc")
+
+# In the container: the hard link, the symlink and the whiteouts of the demonstration image.
+LOOK_AT_LAYERS = """
+cd /usr/local/bin
+stat -c %i:%h hello bonjour
+readlink hallo
+test ! -e /etc/debian_version
+ls -A /var/log | wc -l
+"""
 ACCOUNT_FILES = ("/etc/passwd", "/etc/group", "/etc/shadow", "/etc/subuid")
 
 
@@ -67,10 +76,12 @@ def test_quickstart_goes_the_whole_path_and_leaves_nothing(quickstart, unused_pr
     assert re.search(rf"(?m)^mycluster +docker +READY .* {re.escape(image)} *$", first.stdout)
     assert re.search(r"(?m)^uid=[1-9][0-9]*\(", first.stdout)
 
-    application = script("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
-                         unused_prefix / "bin/shifter", f"--image={image}", "sh", "-c",
-                         "cd /usr/local/bin && stat -c %i:%h hello bonjour && readlink hallo && "
-                         "test ! -e /etc/debian_version && ls -A /var/log | wc -l")  # fmt: skip
+    application = script(
+        *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
+        *(unused_prefix / "bin/shifter", f"--image={image}", "sh", "-ec", LOOK_AT_LAYERS),
+        cwd="/",
+    )
+    assert application.returncode == 0, application.stdout
     one, other, link, count = application.stdout.split()
     assert (one, link, count) == (other, "hello", "0")
     assert one.endswith(":2")
