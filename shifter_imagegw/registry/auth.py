@@ -14,7 +14,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from shifter_imagegw.registry import document
 from shifter_imagegw.registry.endpoint import Credentials, Endpoint, Origin
@@ -193,11 +193,8 @@ class Authorizer:
         home = self._endpoint.origin
         try:
             origin = Origin.of(realm)
-            has_user = "@" in urlsplit(realm).netloc
         except ValueError:
-            origin, has_user = None, False
-        if origin is None or has_user:
-            raise RegistryError(f"registry {home} names no usable token server")
+            raise RegistryError(f"registry {home} names no usable token server") from None
         # Plain http only for a registry that is asked over plain http itself, and only there.
         if origin.scheme == "http" and (home.scheme != "http" or origin.host != home.host):
             raise RegistryError(

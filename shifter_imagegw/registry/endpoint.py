@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
+import urllib3.util
+
 from shifter_imagegw.registry.errors import RegistryError
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -25,12 +27,21 @@ class Origin(NamedTuple):
 
     @classmethod
     def of(cls, url: str) -> Origin:
-        """Raises ValueError where `url` is none of http or https with a host."""
-        parts = urlsplit(url)
-        scheme = parts.scheme.lower()
-        if scheme not in _DEFAULT_PORTS or not parts.hostname:
+        """Raises ValueError where `url` is no plain http or https URL.
+
+        Two parsers have to agree: the one that decides who sees credentials, and the one that the
+        HTTP library connects by. `https://evil\\@registry/` is another host to each.
+        """
+        parts, connected = urlsplit(url), urllib3.util.parse_url(url)
+        scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
+        if scheme not in _DEFAULT_PORTS or not host or "@" in parts.netloc:
             raise ValueError("not an http or https URL")
-        return cls(scheme, parts.hostname.lower(), parts.port or _DEFAULT_PORTS[scheme])
+        port = parts.port or _DEFAULT_PORTS[scheme]
+        if (connected.host or "").strip("[]") != host or connected.auth:
+            raise ValueError("not one host")
+        if (connected.port or _DEFAULT_PORTS[scheme]) != port or connected.scheme != scheme:
+            raise ValueError("not one port")
+        return cls(scheme, host, port)
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -56,7 +67,7 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         url = self.url if "://" in self.url else f"https://{self.url}"
-        if "@" in urlsplit(url).netloc:
+        if "@" in url.partition("://")[2].partition("/")[0]:
             raise RegistryError("a registry's URL must not hold credentials: log in instead")
         try:
             origin = Origin.of(url)

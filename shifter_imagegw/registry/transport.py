@@ -7,12 +7,14 @@ The only module that knows the HTTP library. It follows no redirect and knows no
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import http.cookiejar
 import os
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -112,7 +114,7 @@ class Transport:
             )
         self._endpoint = endpoint
         self._timeout = timeout
-        self._home = _session(ca_file=endpoint.ca_file)
+        self._home = _session(_context_at_home(endpoint))
         self._lock = threading.Lock()
         self._abroad: requests.Session | None = None
         self._allowed: frozenset[str] = frozenset()
@@ -169,8 +171,7 @@ class Transport:
             if self._abroad is None:
                 self._allowed = addresses.kinds_of_host(self._endpoint.origin.host)
                 self._abroad = _session(
-                    ca_file=self._endpoint.ca_file,
-                    pools=addresses.guarded_pools(self._allowed),
+                    _context_abroad(self._endpoint), addresses.guarded_pools(self._allowed)
                 )
             return self._abroad
 
@@ -178,7 +179,7 @@ class Transport:
 class _Adapter(requests.adapters.HTTPAdapter):
     def __init__(
         self,
-        context: ssl.SSLContext,
+        context: ssl.SSLContext | None,
         pools: Mapping[str, type[urllib3.connectionpool.HTTPConnectionPool]] | None,
     ) -> None:
         self._context = context
@@ -195,19 +196,9 @@ class _Adapter(requests.adapters.HTTPAdapter):
 
 
 def _session(
-    *,
-    ca_file: os.PathLike[str] | None,
+    context: ssl.SSLContext | None,
     pools: Mapping[str, type[urllib3.connectionpool.HTTPConnectionPool]] | None = None,
 ) -> requests.Session:
-    context = ssl.create_default_context()
-    if ca_file is not None:
-        try:
-            if pools is None:  # the endpoint itself: its own authority and no other
-                context = ssl.create_default_context(cafile=os.fspath(ca_file))
-            else:
-                context.load_verify_locations(cafile=os.fspath(ca_file))
-        except OSError as error:
-            raise RegistryError(f"the CA file {ca_file} cannot be used: {_reason(error)}") from None
     session = requests.Session()
     session.trust_env = False  # no ~/.netrc; proxies are taken from the environment below
     session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=()))
@@ -217,6 +208,33 @@ def _session(
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return session
+
+
+def _context_at_home(endpoint: Endpoint) -> ssl.SSLContext | None:
+    """Trust for the endpoint itself: its own authority and no other, where it has one."""
+    if endpoint.origin.scheme == "http":
+        return None  # a context costs tens of milliseconds
+    if endpoint.ca_file is None:
+        return ssl.create_default_context()
+    with _ca_failures_named(endpoint.ca_file):
+        return ssl.create_default_context(cafile=os.fspath(endpoint.ca_file))
+
+
+def _context_abroad(endpoint: Endpoint) -> ssl.SSLContext:
+    """Trust for where the endpoint refers to: the system's authorities, and its own."""
+    context = ssl.create_default_context()
+    if endpoint.ca_file is not None:
+        with _ca_failures_named(endpoint.ca_file):
+            context.load_verify_locations(cafile=os.fspath(endpoint.ca_file))
+    return context
+
+
+@contextlib.contextmanager
+def _ca_failures_named(ca_file: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:  # SSLError is one
+        raise RegistryError(f"the CA file {ca_file} cannot be used: {_cause(error)}") from None
 
 
 def _ca_bundle() -> str | bool:

@@ -88,6 +88,23 @@ def test_a_redirect_to_no_web_address_is_refused(registry, connect, target):
         read_blob(connect(registry), "sha256:0")
 
 
+def test_a_redirect_that_two_parsers_read_differently_leaks_nothing(
+    tls_registry, other_host, connect, alice
+):
+    tls_registry.access = "basic"
+    tls_registry.add_image()
+    client = connect(tls_registry, alice)
+    digest = client.resolve(APP, AMD64).layers[0].digest
+    target = f"{other_host.url}\\@127.0.0.1:{tls_registry.port}/data"
+    tls_registry.script("/blobs/", redirect(target), redirect(target.replace("http", "https")))
+
+    for _ in range(2):
+        with pytest.raises(RegistryError, match="no http or https address"):
+            read_blob(client, digest)
+
+    assert other_host.requests == []
+
+
 def test_redirects_in_a_circle_end(registry, connect):
     registry.script("/blobs/", *(redirect("/v2/ns/app/blobs/again") for _ in range(50)))
 
