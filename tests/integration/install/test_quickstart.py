@@ -11,7 +11,7 @@ import pytest
 
 pytestmark = [pytest.mark.root, pytest.mark.registry, pytest.mark.munge]
 
-PLACES = ("/opt", "/home", "/var", "/usr/local/bin", "/run", "/etc")
+PLACES = ("/home", "/var", "/usr/local/bin", "/run", "/etc")
 
 # In the container: the hard link, the symlink and the whiteouts of the demonstration image.
 LOOK_AT_LAYERS = """
@@ -102,6 +102,7 @@ def test_quickstart_goes_the_whole_path_and_leaves_nothing(quickstart, unused_pr
     removed = quickstart("--remove")
     assert removed.returncode == 0, removed.stdout
     assert machine() == before
+    assert not unused_prefix.exists()
     assert processes_of(unused_prefix) == []
     assert not [file for file in backing_files_of_loop_devices() if str(unused_prefix) in file]
 
