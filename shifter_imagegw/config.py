@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from shifter_imagegw.errors import ConfigError
 from shifter_imagegw.fields import Fields
@@ -280,11 +281,22 @@ def _registry_url(fields: Fields, text: str) -> str:
     if separator and scheme not in ("http", "https"):
         raise ConfigError(f"{fields.name('url')} must start with https:// or http://, not {text!r}")
     host = host.rstrip("/")
-    if not host or any(character.isspace() for character in host):
+    if not _is_host(host):
         raise ConfigError(f"{fields.name('url')} must be the URL of a registry, not {text!r}")
     if host in _DOCKER_HUB_NAMES:
         return _DOCKER_HUB
     return f"{scheme or 'https'}://{host}"
+
+
+def _is_host(text: str) -> bool:
+    """Whether `text` can follow `https://`; a login in it would end up in logs."""
+    try:
+        parts = urlsplit(f"https://{text}")
+        _ = parts.port
+    except ValueError:
+        return False
+    odd = "@" in parts.netloc or parts.query or parts.fragment
+    return bool(parts.hostname) and not odd and not any(map(str.isspace, text))
 
 
 def _existing_file(fields: Fields, key: str) -> Path | None:

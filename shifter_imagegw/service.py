@@ -82,10 +82,14 @@ class Service:
         records = self._catalog.list_ready(system.name)
         return [record for record in records if access.may_read(record, caller, system)]
 
-    def list_queue(self, system: SystemConfig) -> list[ImageRecord]:
-        """Every pull and removal that has not ended well yet, oldest first."""
+    def list_queue(self, system: SystemConfig, caller: Caller) -> list[ImageRecord]:
+        """Every pull and removal that has not ended well yet, oldest first.
+
+        Those for named users and groups are shown to them alone.
+        """
         self._forget_old_failures()
-        return self._catalog.list_queue(system.name)
+        records = self._catalog.list_queue(system.name)
+        return [record for record in records if access.may_read(record, caller, system)]
 
     def pull(
         self, system: SystemConfig, reference: ImageReference, caller: Caller, asked: Acl
@@ -97,6 +101,9 @@ class Service:
         reference = reference.with_default_tag()
         if reference.image_type != "docker":
             return self._not_from_registry(system, reference, caller)
+        self._forget_old_failures()
+        # Looked for first: a pull that ends between the two looks is seen as READY in the second.
+        under_way = self._catalog.find_pull(system.name, reference.image_type, reference.tag)
         ready = self._catalog.find_ready(system.name, reference.image_type, reference.tag)
         puller = caller.uid
         if asked and ready is not None and access.may_change_acl(ready, caller, system):
@@ -104,9 +111,11 @@ class Service:
         if asked:
             # Only the user: the caller's first group may be one that everybody is in.
             asked = asked | Acl(users=(puller,))
-        if ready is not None and not self._needs_pull(ready, system, caller, asked):
+        if ready is not None and not self._needs_pull(ready, reference, system, caller, asked):
             return ready
-        return self._pull_under_way(system, reference, caller) or self._start(
+        if under_way is not None and (under_way.is_in_flight or self._is_news(under_way, caller)):
+            return under_way
+        return self._start(
             NewPull(
                 system=system.name,
                 image_type=reference.image_type,
@@ -178,16 +187,20 @@ class Service:
         return record
 
     def _needs_pull(
-        self, ready: ImageRecord, system: SystemConfig, caller: Caller, asked: Acl
+        self,
+        ready: ImageRecord,
+        reference: ImageReference,
+        system: SystemConfig,
+        caller: Caller,
+        asked: Acl,
     ) -> bool:
-        if asked and not _has_acl(
-            ready, asked, exactly=access.may_change_acl(ready, caller, system)
-        ):
-            if not access.may_change_acl(ready, caller, system):
+        may_change_acl = access.may_change_acl(ready, caller, system)
+        if asked and not _has_acl(ready, asked, exactly=may_change_acl):
+            if not may_change_acl:
                 raise NotPermittedError(
-                    f"{ready.image_type}:{ready.tags[0]} is on {system.name} already, and who may "
-                    "use it is set by who pulled it first or by an administrator: pull it without "
-                    "lists of users and groups"
+                    f"{reference} is on {system.name} already, and who may use it is set by who "
+                    "pulled it first or by an administrator: pull it without lists of users and "
+                    "groups"
                 )
             return True
         if not access.may_read(ready, caller, system):
@@ -195,20 +208,13 @@ class Service:
         age = self._clock() - (ready.last_pull or 0.0)
         return age > max(self._config.pull_update_timeout, RECENT).total_seconds()
 
-    def _pull_under_way(
-        self, system: SystemConfig, reference: ImageReference, caller: Caller
-    ) -> ImageRecord | None:
-        """A pull that goes on, or one whose failure the caller does not know yet."""
-        self._forget_old_failures()
-        pull = self._catalog.find_pull(system.name, reference.image_type, reference.tag)
-        if pull is None or pull.is_in_flight:
-            return pull
-        is_news = (
+    def _is_news(self, pull: ImageRecord, caller: Caller) -> bool:
+        """Whether a pull has failed and the caller does not know yet."""
+        return (
             pull.state is PullState.FAILURE
             and self._clock() - (pull.last_pull or 0.0) <= FAILURE_IS_NEWS.total_seconds()
             and self._catalog.tell_failure(pull, caller.uid)
         )
-        return pull if is_news else None
 
     def _start(self, new: NewPull, caller: Caller) -> ImageRecord:
         now = self._clock()

@@ -58,8 +58,8 @@ def list_images(system: str) -> Response:
 @api.get("/api/queue/<system>/")
 def queue(system: str) -> Response:
     where = _service().system(system)
-    _caller(where)
-    return _answer({"list": [_queued(record) for record in _service().list_queue(where)]})
+    records = _service().list_queue(where, _caller(where))
+    return _answer({"list": [_queued(record) for record in records]})
 
 
 @api.post("/api/pull/<system>/<image_type>/<tag:tag>/")

@@ -94,8 +94,12 @@ class SqliteFile:
         self._local = threading.local()
         self._lock = threading.Lock()
         self._opened: list[tuple[int, sqlite3.Connection]] = []
-        with self._translated():
-            self._create()
+        try:
+            with self._translated():
+                self._create()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close what this process has opened; a later call opens anew."""

@@ -254,6 +254,13 @@ def test_an_unknown_key_is_only_a_warning(tmp_path, caplog, content, warning):
             changed(Locations={"registry-1.docker.io": {"remotetype": "dockerhub"}}),
             "Locations.registry-1.docker.io.remotetype must be 'dockerv2', not 'dockerhub'",
         ),
+        *(
+            (
+                changed(Locations={"registry-1.docker.io": {"url": url}}),
+                f"Locations.registry-1.docker.io.url must be the URL of a registry, not '{url}'",
+            )
+            for url in ("", "https://", "https://[x", "https://me:pw@x", "https://x:port", "a b")
+        ),
         (
             changed(Locations={"registry-1.docker.io": {"url": "ftp://x"}}),
             "Locations.registry-1.docker.io.url must start with https:// or http://",

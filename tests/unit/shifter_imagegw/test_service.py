@@ -46,7 +46,7 @@ def test_the_first_request_starts_a_pull(gateway):
     answer = pull(gateway)
 
     assert (answer.state, answer.last_pull, answer.tags) == (PullState.INIT, None, ())
-    (queued,) = gateway.service.list_queue(gateway.system)
+    (queued,) = gateway.service.list_queue(gateway.system, ALICE)
     assert (queued.state, queued.puller, queued.pull_tag) == (PullState.PENDING, 1001, "app:1")
 
 
@@ -64,7 +64,7 @@ def test_asking_again_shows_how_far_the_pull_is(gateway):
     for caller in (ALICE, BOB):
         answer = pull(gateway, caller)
         assert (answer.state, answer.status_message) == (PullState.CONVERSION, "Converting image")
-    assert len(gateway.service.list_queue(gateway.system)) == 1
+    assert len(gateway.service.list_queue(gateway.system, ALICE)) == 1
 
 
 def test_polling_until_the_image_is_there_pulls_once(gateway):
@@ -132,6 +132,35 @@ def test_registry_credentials_wait_sealed(gateway):
     assert b"secret" not in gateway.config.catalog_path.read_bytes()
 
 
+@pytest.mark.parametrize("look", ["find_pull", "find_ready"])
+def test_a_pull_that_ends_while_somebody_asks_is_not_started_again(gateway, monkeypatch, look):
+    pull(gateway)
+    original = getattr(gateway.catalog, look)
+
+    def look_and_end(*arguments):
+        monkeypatch.undo()
+        found = original(*arguments)
+        gateway.work()
+        return found
+
+    monkeypatch.setattr(gateway.catalog, look, look_and_end)
+
+    pull(gateway, BOB)
+
+    assert gateway.claim() is None
+
+
+def test_the_queue_shows_pulls_for_named_users_to_them_alone(gateway):
+    pull(gateway, ALICE, Acl(users=(5,)), tag="secret:1")
+    pull(gateway, ALICE, tag="public:1")
+
+    def queued(caller):
+        return [record.pull_tag for record in gateway.service.list_queue(gateway.system, caller)]
+
+    assert queued(ALICE) == queued(ADMIN) == ["secret:1", "public:1"]
+    assert queued(BOB) == ["public:1"]
+
+
 # What a failure does
 
 
@@ -186,9 +215,9 @@ def test_failures_leave_the_queue_after_the_update_timeout(gateway):
     gateway.clock.now = gateway.catalog.find_pull("mycluster", "docker", "app:1").last_pull
 
     gateway.clock.advance(299)
-    assert len(gateway.service.list_queue(gateway.system)) == 1
+    assert len(gateway.service.list_queue(gateway.system, ALICE)) == 1
     gateway.clock.advance(2)
-    assert gateway.service.list_queue(gateway.system) == []
+    assert gateway.service.list_queue(gateway.system, ALICE) == []
 
 
 # Lists of who may read

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: BSD-3-Clause
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+
+import pytest
+
+from shifter_imagegw.catalog import sqlite
+from shifter_imagegw.errors import ConfigError
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """What `gunicorn shifter_imagegw.wsgi:application` would serve with that GWCONFIG."""
+    opened = []
+    monkeypatch.setattr(sqlite, "SqliteFile", recording(sqlite.SqliteFile, opened))
+
+    def serve(path):
+        monkeypatch.setenv("GWCONFIG", str(path))
+        monkeypatch.delitem(sys.modules, "shifter_imagegw.wsgi", raising=False)
+        return importlib.import_module("shifter_imagegw.wsgi").application
+
+    yield serve
+    for file in opened:
+        file.close()
+
+
+def recording(make, made):
+    """The same as `make`, with everything it makes kept in `made`."""
+
+    def make_and_record(*arguments):
+        made.append(make(*arguments))
+        return made[-1]
+
+    return make_and_record
+
+
+def test_the_application_is_the_one_that_gwconfig_names(tmp_path, served):
+    path = tmp_path / "imagemanager.json"
+    path.write_text(
+        json.dumps(
+            {
+                "Authentication": "mock",
+                "CacheDirectory": str(tmp_path),
+                "DefaultImageFormat": "squashfs",
+                "DefaultImageLocation": "reg",
+                "Locations": {"reg": {}},
+                "Platforms": {"cori": {"imageDir": "/i"}},
+            }
+        )
+    )
+
+    client = served(path).test_client()
+
+    headers = {"authentication": "good:root:root"}
+    assert client.get("/api/list/cori/", headers=headers).json == {"list": []}
+    assert client.get("/api/health/").status_code == 200
+
+
+def test_a_configuration_that_is_wrong_stops_the_server(tmp_path, served):
+    with pytest.raises(ConfigError, match="cannot read"):
+        served(tmp_path / "none.json")
