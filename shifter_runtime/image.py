@@ -9,7 +9,7 @@ import stat
 from shifter_common.errors import InvalidMetadataError
 from shifter_common.metadata import ImageMetadata
 from shifter_common.reference import ImageReference, is_image_id
-from shifter_runtime import identity, syscalls, trust
+from shifter_runtime import identity, node, syscalls, trust
 from shifter_runtime.config import RuntimeConfig
 from shifter_runtime.errors import NotPermittedError, SetupError, UntrustedPathError
 
@@ -91,10 +91,8 @@ def _ask_gateway(reference: ImageReference, user: identity.Identity, config: Run
     os.close(reading)
     _, status = os.waitpid(child, 0)
     if os.waitstatus_to_exitcode(status) != 0 or not answer:
-        raise SetupError(
-            f"cannot find image {str(reference)!r}: if it was never pulled, "
-            f"pull it first: shifterimg pull {reference}"
-        )
+        # What was wrong, shifterimg has just told the user itself.
+        raise SetupError(f"cannot use image {str(reference)!r}: it could not be looked up")
     return answer
 
 
@@ -117,18 +115,16 @@ def _trusted_owners(directory: int, config: RuntimeConfig) -> set[int]:
             f"imagePath {config.image_path} is writable by everybody, so no image in it can be "
             "relied on: ask the administrator to correct its mode"
         )
-    return {0, found.st_uid, *(_owner_id(owner) for owner in config.image_owners)}
+    return {0, found.st_uid, *(_owner_id(owner, config) for owner in config.image_owners)}
 
 
-def _owner_id(owner: str) -> int:
+def _owner_id(owner: str, config: RuntimeConfig) -> int:
     if owner.isdecimal():
         return int(owner)
-    import pwd
-
-    try:
-        return pwd.getpwnam(owner).pw_uid
-    except KeyError:
-        raise SetupError(f"imageOwners names {owner!r}, who is unknown on this node") from None
+    account = node.find_user(owner, config)
+    if account is None:
+        raise SetupError(f"imageOwners names {owner!r}, who is unknown on this node")
+    return account.uid
 
 
 def _read_metadata(

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The node that the tests of the runtime launch on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.install.conftest import installation  # noqa: F401
+from tests.integration.runtime.node import ALICE, BOB, GROUP, PASSWD, Node, host_state
+
+
+@pytest.fixture(scope="session")
+def installed_node(installation) -> Node:  # noqa: F811
+    node = Node(installation.prefix)
+    (node.prefix / "etc/files").mkdir()
+    (node.prefix / "etc/files/passwd").write_text(PASSWD)
+    (node.prefix / "etc/files/group").write_text(GROUP)
+    (node.prefix / "etc/files/nsswitch.conf").write_text("passwd: files\n")
+    node.images.mkdir()
+    node.shared.mkdir()
+    return node
+
+
+@pytest.fixture
+def node(installed_node) -> Iterator[Node]:
+    """The node as every test finds it: default configuration, one image, no mount, no device."""
+    node = installed_node
+    node.configure()
+    node.add_image()
+    for user in (ALICE, BOB):
+        home = node.shared / str(user)
+        home.mkdir()
+        os.chown(home, user, user)
+        home.chmod(0o700)
+    yield node
+    # The kernel lets go of a loop device a moment after the last process that used it.
+    deadline = time.monotonic() + 5
+    while host_state(node.prefix) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert host_state(node.prefix) == []
+    shutil.rmtree(node.shared)
+    node.shared.mkdir()
+    shutil.rmtree(node.images)
+    node.images.mkdir()

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A node on which Shifter is installed: a real set-uid launcher, real mounts, and invented users.
+
+The users exist in etcPath/passwd only, so that no account of the machine is touched.
+"""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+ALICE, BOB = 61001, 61002
+PROJECT = 61500
+IMAGE_ID = "a" * 64
+
+PASSWD = f"""\
+root:x:0:0:root:/root:/bin/bash
+alice:x:{ALICE}:{ALICE}:Alice Example:/home/alice:/bin/bash
+bob:x:{BOB}:{BOB}:Bob Example:/home/bob:/bin/sh
+"""
+GROUP = f"""\
+root:x:0:
+alice:x:{ALICE}:
+bob:x:{BOB}:
+project:x:{PROJECT}:bob
+"""
+
+TreeMaker = Callable[[Path], None]
+
+
+class Node:
+    """One installation with its own images, shared directories and mount points."""
+
+    def __init__(self, prefix: Path) -> None:
+        self.prefix = prefix
+        self.launcher = prefix / "bin/shifter"
+        self.images = prefix / "images"
+        self.shared = prefix / "shared"  # siteFs shows it as /shared
+        self.config = prefix / "etc/udiRoot.conf"
+
+    def configure(self, **settings: object) -> None:
+        """Write udiRoot.conf: the usual, with these keys changed or (None) left out."""
+        keys: dict[str, object] = {
+            "udiMount": self.prefix / "udi",
+            "loopMount": self.prefix / "loop",
+            "imagePath": self.images,
+            "udiRootPath": self.prefix,
+            "etcPath": self.prefix / "etc/files",
+            "siteFs": f"{self.shared}:/shared",
+            "siteEnv": "SHIFTER_RUNTIME=1",
+            "maxGroupCount": 31,
+            "system": "cluster",
+            "defaultImageType": "docker",
+            "imageGateway": "http://127.0.0.1:9",
+        } | settings
+        lines = [f"{key} = {value}\n" for key, value in keys.items() if value is not None]
+        self.config.write_text("".join(lines))
+
+    def add_image(
+        self, make: TreeMaker | None = None, *, image_id: str = IMAGE_ID, meta: str = ""
+    ) -> Path:
+        """Put an image of busybox and what `make` adds to the tree; its file."""
+        tree = self.prefix / "tree"
+        shutil.rmtree(tree, ignore_errors=True)
+        for name in ("bin", "etc", "usr", "home", "data"):
+            (tree / name).mkdir(parents=True)
+        shutil.copy2("/bin/busybox", tree / "bin/busybox")
+        for name in ("sh", "cat", "ls", "id", "env", "pwd", "rm", "sleep", "touch", "true"):
+            (tree / "bin" / name).symlink_to("busybox")
+        (tree / "etc/os-release").write_text("ID=busybox\n")
+        if make:
+            make(tree)
+        image = self.images / f"{image_id}.squashfs"
+        subprocess.run(
+            ["mksquashfs", tree, image, "-noappend", "-quiet", "-no-progress", "-comp", "zstd"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        image.chmod(0o600)
+        shutil.rmtree(tree)
+        metadata = f"FORMAT: squashfs\nENV: PATH=/bin\n{meta}"
+        (self.images / f"{image_id}.meta").write_text(metadata)
+        return image
+
+    def start(
+        self,
+        *words: str | bytes | Path,
+        user: int = ALICE,
+        groups: tuple[int, ...] = (),
+        image: str | None = f"id:{IMAGE_ID}",
+        **options: object,
+    ) -> subprocess.Popen[str]:
+        image_option = [] if image is None else [f"--image={image}"]
+        return subprocess.Popen(
+            [options.pop("launcher", self.launcher), *image_option, *words],
+            user=user, group=user, extra_groups=(user, *groups), stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            **({"cwd": "/", "env": {"PATH": "/usr/bin"}} | options),
+        )  # fmt: skip
+
+    def run(
+        self, *words: str | bytes | Path, **options: object
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `shifter` as an unprivileged user, by default in the image that was added."""
+        process = self.start(*words, **options)
+        stdout, stderr = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    def shell(self, script: str, *options: str, **more: object) -> str:
+        """The output of a shell script in the container, which must succeed."""
+        done = self.run(*options, "sh", "-c", script, **more)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+def host_state(prefix: Path) -> list[str]:
+    """What of this installation is in use on the node: mounts, and files behind loop devices."""
+    mounts = Path("/proc/self/mounts").read_text().splitlines()
+    devices = [_text(path) for path in Path("/sys/block").glob("loop*/loop/backing_file")]
+    return sorted(line for line in mounts + devices if str(prefix) in line)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:  # released at this moment
+        return ""
+
+
+def make_setuid_shell(tree: Path) -> None:
+    shutil.copy2("/bin/busybox", tree / "bin/busybox-suid")
+    (tree / "bin/busybox-suid").chmod(0o4755 | stat.S_IXOTH)

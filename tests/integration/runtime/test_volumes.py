@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`--volume`: anywhere the user wants, with the user's rights, over nothing of Shifter's."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.integration.runtime.node import ALICE, BOB
+
+pytestmark = pytest.mark.root
+
+MINE = f"/shared/{ALICE}"
+
+
+@pytest.fixture
+def home(node):
+    path = node.shared / str(ALICE)
+    (path / "file").write_text("mine\n")
+    os.chown(path / "file", ALICE, ALICE)
+    return path
+
+
+@pytest.mark.parametrize(
+    "target", ["/data", "/new", "/new/deep/er", "/usr/x/", "/mnt a/b c", "/etcetera", "/ü"]
+)
+def test_a_volume_appears_anywhere(node, home, target):
+    assert node.run(f"--volume={MINE}:{target}", "cat", f"{target}/file").stdout == "mine\n"
+
+
+def test_a_volume_is_writable_unless_asked_otherwise(node, home):
+    node.shell("echo changed > /data/file", f"--volume={MINE}:/data")
+    assert (home / "file").read_text() == "changed\n"
+
+    done = node.run(f"-V{MINE}:/data:ro", "touch", "/data/file")
+    assert "Read-only file system" in done.stderr
+
+
+def test_several_volumes_add_up(node, home):
+    volumes = ("-V", f"{MINE}:/one;{MINE}:/two:ro", f"--volume={MINE}:/three")
+
+    done = node.run(*volumes, "cat", "/one/file", "/two/file", "/three/file")
+
+    assert done.stdout == "mine\n" * 3
+
+
+def test_a_file_can_be_a_volume(node, home):
+    assert node.run(f"-V{MINE}/file:/data/conf", "cat", "/data/conf").stdout == "mine\n"
+
+
+def test_a_volume_over_the_tree_that_holds_its_source(node, home):
+    assert node.run(f"-V{MINE}:/shared", "cat", "/shared/file").stdout == "mine\n"
+
+
+def test_every_volume_is_nosuid_and_nodev(node, home):
+    mounts = node.run(f"-V{MINE}:/data", "cat", "/proc/mounts").stdout.splitlines()
+
+    (options,) = [line.split()[3] for line in mounts if line.split()[1] == "/data"]
+    assert {"nosuid", "nodev"} <= set(options.split(","))
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *("/", "//", "/.", "/etc", "/etc/x", "//etc", "/./etc", "/etc/", "/var", "/var/lib"),
+        *("/proc", "/proc/self", "/dev", "/dev/shm", "/sys", "/opt", "/opt/udiImage"),
+    ],
+)
+def test_nothing_of_shifters_can_be_covered(node, home, target):
+    done = node.run(f"-V{MINE}:{target}", "true")
+
+    assert done.returncode == 1
+    assert "reserved by Shifter" in done.stderr
+
+
+def test_var_tmp_may_be_covered(node, home):
+    assert node.run(f"-V{MINE}:/var/tmp", "cat", "/var/tmp/file").stdout == "mine\n"
+
+
+@pytest.mark.parametrize("link", ["/etc", "../etc", "/opt/../etc", "../../../../etc"])
+def test_a_link_in_the_image_does_not_lead_a_volume_over_etc(node, home, link):
+    node.add_image(lambda tree: (tree / "door").symlink_to(link))
+
+    done = node.run(f"-V{MINE}:/door", "true")
+
+    assert done.returncode == 1
+    assert "cannot mount over /etc (reserved by Shifter)" in done.stderr
+
+
+def test_a_link_in_the_image_never_leads_out_of_the_container(node, home):
+    outside = node.prefix / "outside"
+    outside.mkdir()
+    node.add_image(lambda tree: (tree / "door").symlink_to(f"/../../..{outside}"))
+
+    node.run(f"-V{MINE}:/door/deep", "true")
+
+    assert list(outside.iterdir()) == []
+    outside.rmdir()
+
+
+def test_a_source_that_the_user_cannot_reach_is_refused(node, home):
+    os.mkdir(node.shared / str(BOB) / "inner")
+
+    done = node.run(f"-V/shared/{BOB}/inner:/data", "true")
+
+    assert done.returncode == 1
+    assert "Permission denied" in done.stderr
+
+
+def test_a_source_is_what_the_container_sees(node, home):
+    done = node.run("-V/root:/data", "true")
+
+    assert done.returncode == 1
+    assert "does not exist in the container" in done.stderr
+
+
+def test_absolute_links_in_a_source_stay_in_the_container(node, home):
+    (home / "to_etc").symlink_to("/etc")
+
+    assert node.run(f"-V{MINE}/to_etc:/data", "cat", "/data/os-release").stdout == "ID=busybox\n"
+
+
+def test_proc_is_no_way_out(node, home):
+    for source in ("/proc/1/root", "/proc/self/root", "/proc/self/cwd", "/proc/self/fd/0"):
+        assert node.run(f"-V{source}:/data", "true").returncode == 1
+
+
+def test_nothing_is_made_on_filesystems_that_outlive_the_container(node, home):
+    done = node.run(f"-V/data:{MINE}/not/there", "true")
+
+    assert done.returncode == 1
+    assert "lies on another filesystem" in done.stderr
+    assert not (home / "not").exists()
+
+
+def test_a_directory_is_not_mounted_over_a_file(node, home):
+    assert node.run(f"-V{MINE}:/bin/busybox", "true").returncode == 1
