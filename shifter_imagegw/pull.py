@@ -152,7 +152,8 @@ class Pull:
 
             options = self._config.converter_options.get(self._record.format, ())
             report = squashfs.make(write_tar, staged, options)
-        log.info("layers flattened image=%s %s", image_id_of(image), report)
+        counts = " ".join(f"{name}={value}" for name, value in vars(report).items())
+        log.info("layers flattened image=%s %s", image_id_of(image), counts)
 
     def _paths_of(self, futures: Sequence[Future[Path]]) -> list[Callable[[], Path]]:
         """What the flattener calls for each layer; the last to come turns the page."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The embedded gateway: API and pull workers under one command, with no other server."""
+"""`shifter-gateway`: the embedded gateway, started by one command, with no other server."""
 
 from __future__ import annotations
 
@@ -7,33 +7,20 @@ import contextlib
 import fcntl
 import logging
 import os
-import signal
 import socket
 import time
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import click
 
 from shifter_common.errors import ShifterError
 from shifter_imagegw import config as configuration
-from shifter_imagegw import expire, sweep
-from shifter_imagegw.api import Api
-from shifter_imagegw.app import create_app
+from shifter_imagegw import processes
 from shifter_imagegw.catalog.sqlite import SqliteCatalog
 from shifter_imagegw.config import GatewayConfig
-from shifter_imagegw.credentials import KEY_VARIABLE, Sealer, new_key
-from shifter_imagegw.delivery.local import LocalDelivery
-from shifter_imagegw.errors import CatalogError, ConfigError
-from shifter_imagegw.lease import Lease
-from shifter_imagegw.pull import Pull
-from shifter_imagegw.supervisor import Role, Supervisor
-from shifter_imagegw.worker import Worker, stopped_by
-
-if TYPE_CHECKING:
-    from flask import Flask
+from shifter_imagegw.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -116,6 +103,7 @@ def serve(
     config = configuration.load(config_path)
     logging.basicConfig(format=_LOG_FORMAT, level=config.log_level, force=True)
     logging.getLogger("urllib3").setLevel(logging.WARNING)  # its lines hold whole URLs
+    os.umask(0o077)  # layers of private images, the catalog and its lock are nobody else's business
     make_directories(config)
     with only_gateway_of(config), listening(bind) as listener:
         SqliteCatalog(config.catalog_path).close()  # what is wrong with it is said here and now
@@ -124,7 +112,8 @@ def serve(
             log.info("gateway started url=%s config=%s", url, config_path)
             if os.geteuid() == 0:
                 log.warning("gateway runs as root and needs not: give it an account of its own")
-            supervisor_of(config, listener, workers or config.worker_threads, api_workers).run()
+            workers = workers or config.worker_threads
+            processes.supervisor(config, listener, workers=workers, api_workers=api_workers).run()
     log.info("gateway stopped")
 
 
@@ -141,69 +130,6 @@ def check(config_path: Path) -> None:
     loaded = configuration.load(config_path)
     systems, locations = len(loaded.systems), len(loaded.locations)
     click.echo(f"{config_path}: good ({systems} systems, {locations} locations)")
-
-
-def supervisor_of(
-    config: GatewayConfig, listener: socket.socket, workers: int, api_workers: int
-) -> Supervisor:
-    sealer = sealer_of(os.environ)
-    api = Role(name="api", main=partial(run_api, config, sealer, listener, api_workers))
-    pull = partial(run_worker, config, sealer, listener)
-    pulls = [Role(name=f"worker{number}", main=pull) for number in range(1, workers + 1)]
-    return Supervisor([api, *pulls], upkeep=partial(recover, config))
-
-
-def run_api(config: GatewayConfig, sealer: Sealer, listener: socket.socket, processes: int) -> None:
-    Api(listener, partial(make_app, config, sealer), processes=processes).run()
-
-
-def make_app(config: GatewayConfig, sealer: Sealer) -> Flask:
-    return create_app(config, SqliteCatalog(config.catalog_path), sealer)
-
-
-def run_worker(config: GatewayConfig, sealer: Sealer, listener: socket.socket) -> None:
-    listener.close()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor
-    name = sweep.worker_name(os.getpid())
-    assert name is not None  # it is this process
-    catalog = SqliteCatalog(config.catalog_path)
-    deliveries = deliveries_of(config)
-
-    def pull(lease: Lease) -> None:
-        sealed = lease.claim.sealed_credentials
-        Pull(
-            lease,
-            sealer.unseal(sealed) if sealed else {},
-            worker=name,
-            config=config,
-            catalog=catalog,
-            delivery=deliveries[lease.claim.record.system],
-        ).run()
-
-    def remove(lease: Lease) -> None:
-        expire.run(
-            lease,
-            catalog=catalog,
-            delivery=deliveries[lease.claim.record.system],
-            lock_directory=config.cache_directory / "locks",
-        )
-
-    with stopped_by(signal.SIGTERM):
-        Worker(name, catalog, list(config.systems), pull=pull, expire=remove).run()
-
-
-def recover(config: GatewayConfig) -> None:
-    """What dead workers left behind; the connection is closed before the next fork()."""
-    try:
-        catalog = SqliteCatalog(config.catalog_path)
-        with contextlib.closing(catalog):
-            sweep.run(catalog, deliveries_of(config).values())
-    except CatalogError as error:
-        log.error("recovery postponed reason=%s", error)
-
-
-def deliveries_of(config: GatewayConfig) -> Mapping[str, LocalDelivery]:
-    return {name: LocalDelivery(name, system.image_dir) for name, system in config.systems.items()}
 
 
 def make_directories(config: GatewayConfig) -> None:
@@ -280,6 +206,7 @@ def noted(path: Path | None, text: str) -> Iterator[None]:
     partial_path = path.with_name(f"{path.name}.partial")
     try:
         partial_path.write_text(text)
+        partial_path.chmod(0o644)
         partial_path.rename(path)
     except OSError as error:
         raise ConfigError(f"cannot write {os.fspath(path)!r}: {error.strerror}") from error
@@ -287,11 +214,3 @@ def noted(path: Path | None, text: str) -> Iterator[None]:
         yield
     finally:
         path.unlink(missing_ok=True)
-
-
-def sealer_of(environment: Mapping[str, str]) -> Sealer:
-    """With a key of this start's own, or the site's, under which logins outlive a restart."""
-    try:
-        return Sealer(environment.get(KEY_VARIABLE) or new_key())
-    except ValueError as error:
-        raise ConfigError(f"{KEY_VARIABLE} holds no key: {error}") from error

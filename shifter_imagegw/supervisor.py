@@ -17,6 +17,7 @@ from typing import NoReturn
 log = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 _STOPPING = {signal.SIGTERM, signal.SIGINT}
 _WATCHED = _STOPPING | {signal.SIGCHLD}
 
@@ -177,7 +178,7 @@ class _Child:
 
 def die_with_parent(parent: int) -> None:
     """Have the kernel kill this process when `parent`, which started it, ends."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
 
@@ -186,6 +187,7 @@ def _become_child(role: Role, supervisor: int) -> NoReturn:
     status = 1
     try:
         die_with_parent(supervisor)
+        _prctl(_PR_SET_NAME, f"gw-{role.name}".encode())  # what ps and top show
         os.setpgid(0, 0)  # Ctrl-C in a terminal is for the supervisor alone
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
         role.main()
@@ -198,3 +200,7 @@ def _become_child(role: Role, supervisor: int) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
+
+
+def _prctl(option: int, value: int | bytes) -> None:
+    ctypes.CDLL(None).prctl(option, value, 0, 0, 0)

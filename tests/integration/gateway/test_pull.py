@@ -246,7 +246,6 @@ def test_a_full_disk_is_named_and_nothing_is_left(make_gateway, push_new, full):
     # The mount is the gateway's alone: it ends with the gateway's namespace.
     mount = 'mount -t tmpfs -o size=4m none "$0" && exec "$@"'
     gateway.prefix = ["unshare", "--mount", "sh", "-c", mount, place]
-    gateway.config["CatalogPath"] = str(gateway.directory / "catalog.sqlite")
     gateway.start()
 
     record = gateway.wait(image.reference)

@@ -134,6 +134,15 @@ def test_a_configuration_that_is_wrong_is_one_sentence(tmp_path):
         assert len(answer.stderr.splitlines()) == 1
 
 
+def test_what_a_gateway_keeps_is_readable_by_its_own_account_only(make_gateway, push_new):
+    gateway = make_gateway()
+    gateway.wait(push_new().reference)
+
+    for directory in (gateway.directory / "cache", gateway.image_dir):
+        for path in directory.rglob("*"):
+            assert path.stat().st_mode & 0o077 == 0, path
+
+
 def test_the_configuration_of_a_gateway_can_be_checked(make_gateway):
     gateway = make_gateway()
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 from __future__ import annotations
 
+import contextlib
 import os
 
 import pytest
@@ -89,6 +90,41 @@ def test_the_image_is_durable_before_its_metadata_is_visible(
         ("rename", meta),
         ("fsync", directory.name),
     ]
+
+
+class CrashError(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize("survived", range(10))
+def test_after_a_crash_at_any_step_metadata_still_promises_a_whole_image(
+    delivery, directory, monkeypatch, survived
+):
+    steps = iter(range(100))
+
+    def crash_in_time(original):
+        def step(*args, **kwargs):
+            if next(steps) >= survived:
+                raise CrashError
+            return original(*args, **kwargs)
+
+        return step
+
+    def deliver():
+        with delivery.staging(IMAGE_ID, "squashfs", WORKER) as staged:
+            staged.write_bytes(b"hsqs...")
+            delivery.deliver(staged, IMAGE_ID, "squashfs", WORKER, "FORMAT: squashfs\n", still_ours)
+
+    with monkeypatch.context() as crashing:
+        for name in ("chmod", "fsync", "rename", "unlink"):
+            crashing.setattr(os, name, crash_in_time(getattr(os, name)))
+        with contextlib.suppress(CrashError):
+            deliver()
+
+    if (directory / f"{IMAGE_ID}.meta").exists():
+        assert (directory / f"{IMAGE_ID}.squashfs").read_bytes() == b"hsqs..."
+    deliver()
+    assert sorted(os.listdir(directory)) == [f"{IMAGE_ID}.meta", f"{IMAGE_ID}.squashfs"]
 
 
 def test_a_worker_that_lost_its_lease_makes_nothing_visible(delivery, directory, staged):
