@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A plan is a pure function of request, configuration and image, and says what will be done."""
+
+from __future__ import annotations
+
+import pytest
+
+from shifter_common.metadata import ImageMetadata
+from shifter_runtime import config, plan, request
+from shifter_runtime.errors import SetupError
+from shifter_runtime.identity import Identity
+from shifter_runtime.image import Image
+from shifter_runtime.node import NodeFiles, User
+from shifter_runtime.operations import BindSite, BindVolume, SealRoot, WriteFile
+
+IMAGE_ID = "c" * 64
+CONFIG = """\
+udiMount = /var/udiMount
+loopMount = /var/loopMount
+imagePath = /images
+udiRootPath = /opt/shifter
+populateEtcDynamically = 1
+maxGroupCount = 8
+"""
+ALICE = Identity(
+    uid=1001, gid=1001, groups=[1001, 1002], name="alice", gecos="", home="/home/alice",
+    shell="/bin/bash", group_names=[("alice", 1001), ("project", 1002)],
+)  # fmt: skip
+
+
+def make(*words: str, settings: str = "", files: NodeFiles | None = None, imported=()):
+    image = Image(IMAGE_ID, f"/images/{IMAGE_ID}.squashfs", -1, ImageMetadata(format="squashfs"))
+    asked = request.parse([f"--image=id:{IMAGE_ID}", *words], {})
+    site = config.parse(CONFIG + settings, "udiRoot.conf")
+    return plan.make(image, asked, site, ALICE, files or NodeFiles({}, {}), list(imported))
+
+
+def written(made: plan.Plan, path: str) -> str:
+    (content,) = [
+        operation.content
+        for operation in made.operations
+        if isinstance(operation, WriteFile) and operation.path == path
+    ]
+    return content.decode()
+
+
+def binds(made: plan.Plan) -> list[str]:
+    return [operation.target for operation in made.operations if isinstance(operation, BindSite)]
+
+
+def test_it_begins_with_the_image_and_the_root():
+    lines = str(make()).splitlines()
+
+    assert lines[0] == f"mount /images/{IMAGE_ID}.squashfs on /var/loopMount (ro,nosuid,nodev)"
+    assert lines[1] == ("mount overlay of /var/loopMount and tmpfs on /var/udiMount (nosuid,nodev)")
+
+
+def test_it_ends_by_making_the_root_read_only():
+    assert isinstance(make().operations[-1], SealRoot)
+
+
+def test_a_site_may_leave_the_root_writable():
+    assert not any(
+        isinstance(operation, SealRoot)
+        for operation in make(settings="mountUdiRootWritable = 1\n").operations
+    )
+
+
+def test_every_container_has_the_nodes_temporary_directories():
+    assert {"/tmp", "/var/tmp", "/proc", "/sys", "/dev"} <= set(binds(make()))
+
+
+def test_what_the_site_puts_on_tmp_is_not_covered_again():
+    made = make(settings="siteFs = /scratch/tmp:/tmp\n")
+
+    assert binds(made).count("/tmp") == 1
+    assert "bind /scratch/tmp on /tmp (rw,nosuid,nodev,private)" in str(made)
+
+
+def test_flags_of_site_directories_are_honoured():
+    made = make(settings="siteFs = /gpfs:/gpfs:ro:rec:slave\n")
+
+    assert "bind /gpfs on /gpfs (rec,ro,nosuid,nodev,slave)" in str(made)
+
+
+def test_only_dev_has_devices():
+    for operation in make(settings="siteFs = /home\n").operations:
+        if isinstance(operation, BindSite):
+            assert ("nodev" in str(operation)) == (operation.target != "/dev")
+
+
+def test_volumes_come_after_the_sites_directories_so_that_they_may_start_there():
+    kinds = [type(operation) for operation in make("-V/home/alice:/data").operations]
+
+    last_site = len(kinds) - 1 - kinds[::-1].index(BindSite)
+    assert kinds.index(BindVolume) > last_site
+
+
+def test_the_user_and_the_imported_accounts_are_in_passwd():
+    guest = User("guest", 3000, 3000, "", "/", "/bin/false")
+
+    passwd = written(make(imported=[guest]), "/etc/passwd")
+
+    assert [line.split(":")[0] for line in passwd.splitlines()] == ["root", "alice", "guest"]
+
+
+def test_group_lists_the_user_where_the_kernel_does():
+    assert written(make(), "/etc/group") == "root:x:0:\nalice:x:1001:alice\nproject:x:1002:alice\n"
+
+
+def test_static_files_of_the_site_win_over_the_nodes():
+    files = NodeFiles({"hosts": b"node\n"}, {"hosts": b"site\n", "motd": b"hello\n"})
+
+    made = make(files=files)
+
+    assert written(made, "/etc/hosts") == "site\n"
+    assert written(made, "/etc/motd") == "hello\n"
+
+
+def test_the_volume_signature_is_told_to_the_container():
+    text = written(make("-V/b:/y;/a:/x:ro"), "/var/shifterConfig.json")
+
+    assert '"volMap":"/a:/x:ro;/b:/y"' in text
+
+
+@pytest.mark.parametrize(
+    ("words", "settings"),
+    [
+        (["-V/a:/b:perNodeCache=size=1G"], ""),
+        ([], "siteFs = /a:/b:perNodeCache=size=1G\n"),
+    ],
+)
+def test_what_this_release_lacks_is_refused(words, settings):
+    with pytest.raises(SetupError, match="perNodeCache is not part of this release"):
+        make(*words, settings=settings)
