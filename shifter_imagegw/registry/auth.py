@@ -30,7 +30,7 @@ _VALUE = re.compile(r'\s*=\s*(?:"((?:[^"\\]|\\.)*)"?|([^\s,"]*))', re.DOTALL)
 _SEPARATORS = re.compile(r"[\s,]*")
 _LONGEST_HEADER = 8192
 
-Send = Callable[[str, Mapping[str, str]], Answer]  # URL, headers
+Get = Callable[[str, Mapping[str, str]], Answer]  # URL, headers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,13 +83,12 @@ class Authorizer:
         self,
         endpoint: Endpoint,
         credentials: Credentials | None,
-        send: Send,
+        get: Get,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._endpoint = endpoint
         self._credentials = credentials if endpoint.may_see_credentials else None
-        self._withheld = credentials is not None and self._credentials is None
-        self._send = send
+        self._get = get
         self._clock = clock
         self._lock = threading.Lock()
         self._accesses: dict[str, _Access] = {}
@@ -137,7 +136,7 @@ class Authorizer:
 
     def hint(self) -> str:
         """What a person may do about a refusal."""
-        if self._withheld:
+        if not self._endpoint.may_see_credentials:
             return (
                 "check the name; credentials are not sent over plain http, configure the registry "
                 "with an https URL"
@@ -179,7 +178,7 @@ class Authorizer:
         if stage is Stage.CREDENTIALS and self._credentials is not None:
             headers["Authorization"] = self._credentials.basic_header()
         began = self._clock()
-        with self._send(_token_url(realm, parameters, repository), headers) as answer:
+        with self._get(_token_url(realm, parameters, repository), headers) as answer:
             if answer.status != 200:
                 raise self._refused_by_token_server(answer, repository, stage)
             what = f"the answer of token server {answer.origin}"

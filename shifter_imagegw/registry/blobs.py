@@ -69,7 +69,7 @@ class BlobCache:
                     if not self._is_good(path, descriptor, stop):
                         Download(client, repository, descriptor, partial, report, stop).run()
                         os.rename(_partial_path(path), path)
-                        self._verified[descriptor.digest] = _identity(path)
+                        self._verified[descriptor.digest] = _identity(path.stat())
                         return path
             report(descriptor.size)
         return path
@@ -77,17 +77,18 @@ class BlobCache:
     def _is_good(self, path: Path, descriptor: Descriptor, stop: threading.Event) -> bool:
         """Whether the blob is there, with the right content."""
         try:
-            before = _identity(path)
+            file = path.open("rb", buffering=0)
         except FileNotFoundError:
             return False
-        if self._verified.get(descriptor.digest) == before:
-            return True
-        if path.stat().st_size != descriptor.size:
-            return False
-        with path.open("rb", buffering=0) as file:
+        with file:
+            identity = _identity(os.fstat(file.fileno()))
+            if self._verified.get(descriptor.digest) == identity:
+                return True
+            if os.fstat(file.fileno()).st_size != descriptor.size:
+                return False
             is_right = f"sha256:{_sha256(file.fileno(), stop)}" == descriptor.digest
         if is_right:
-            self._verified[descriptor.digest] = before
+            self._verified[descriptor.digest] = identity
         return is_right
 
     @contextlib.contextmanager
@@ -150,9 +151,8 @@ def _sha256(descriptor: int, stop: threading.Event) -> str:
     return digest.hexdigest()
 
 
-def _identity(path: Path) -> tuple[int, int, int]:
+def _identity(status: os.stat_result) -> tuple[int, int, int]:
     """Changes whenever the file's content does."""
-    status = path.stat()
     return (status.st_ino, status.st_size, status.st_ctime_ns)
 
 

@@ -86,9 +86,7 @@ class RegistryClient:
         self.endpoint = endpoint
         self._retry = RetryPolicy(attempts=attempts, sleep=sleep, on_retry=on_retry)
         self._transport = Transport(endpoint, timeout)
-        self._authorizer = Authorizer(
-            endpoint, credentials, lambda url, headers: self._transport.send("GET", url, headers)
-        )
+        self._authorizer = Authorizer(endpoint, credentials, self._transport.get)
 
     def __enter__(self) -> Self:
         return self
@@ -223,14 +221,14 @@ class RegistryClient:
         return data
 
     def _size(self, repository: str, digest: str) -> int:
-        """Bytes of a blob that no manifest tells."""
-        what = f"blob {digest} of {self.endpoint.label}/{repository}"
-        with self._get(
-            repository, f"blobs/{digest}", {}, what, bound=True, method="HEAD"
-        ) as answer:
+        """Bytes of a blob that no manifest tells.
+
+        Not by HEAD: links that registries redirect to are often signed for GET alone.
+        """
+        with self.open_blob(repository, digest) as answer:
             size = answer.length()
         if size is None:
-            raise RegistryError(f"{self.endpoint.label} does not tell the size of {what}")
+            raise RegistryError(f"{self.endpoint.label} does not tell the size of blob {digest}")
         return size
 
     @contextlib.contextmanager
@@ -242,45 +240,48 @@ class RegistryClient:
         what: str,
         *,
         bound: bool,
-        method: str = "GET",
     ) -> Iterator[Answer]:
         """A successful answer, after as many refusals as it takes to find out what to show."""
         url = self.endpoint.api(f"{repository}/{path}")
         authorization = self._authorizer.current(repository)
         while True:
-            with self._follow(method, url, headers, authorization, what, bound) as answer:
+            with self._follow(url, headers, authorization, what, bound) as answer:
                 if answer.status in (200, 206):
                     self._authorizer.accept(repository, authorization)
                     yield answer
                     return
                 refusal = self._refusal(answer, what)
-            next_one = self._after_refusal(repository, authorization, answer, refusal)
+            next_one = self._after_refusal(repository, authorization, answer)
             if next_one is None:
-                self._authorizer.forget(repository)
                 raise refusal
             authorization = next_one
 
     def _after_refusal(
-        self, repository: str, refused: Authorization, answer: Answer, refusal: RegistryError
+        self, repository: str, refused: Authorization, answer: Answer
     ) -> Authorization | None:
+        """What to show next, None when nothing is left; then the next request begins anew."""
         # What another host says after a redirect is no question to us: it would be answered there
         # with credentials that are meant for the endpoint.
         if answer.status not in (401, 403, 404) or answer.origin != self.endpoint.origin:
             return None
         challenges = parse_challenges(answer.header_lines("WWW-Authenticate"))
         try:
-            return self._authorizer.after_refusal(repository, refused, answer.status, challenges)
+            next_one = self._authorizer.after_refusal(
+                repository, refused, answer.status, challenges
+            )
         except RegistryNotPermittedError:
+            self._authorizer.forget(repository)
             # Some registries say 404 for what one may not see; others mean it. If credentials
             # do not help, it is simply not there.
             if answer.status == 404:
                 return None
-            self._authorizer.forget(repository)
             raise
+        if next_one is None:
+            self._authorizer.forget(repository)
+        return next_one
 
     def _follow(
         self,
-        method: str,
         url: str,
         headers: dict[str, str],
         authorization: Authorization,
@@ -293,7 +294,7 @@ class RegistryClient:
             shown = dict(headers)
             if authorization.header and origin == self.endpoint.origin:
                 shown["Authorization"] = authorization.header
-            answer = self._transport.send(method, url, shown)
+            answer = self._transport.get(url, shown)
             location = answer.headers.get("Location")
             if answer.status not in _REDIRECTS or not location:
                 return answer

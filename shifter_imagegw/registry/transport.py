@@ -124,7 +124,7 @@ class Transport:
         if self._abroad is not None:
             self._abroad.close()
 
-    def send(self, method: str, url: str, headers: Mapping[str, str]) -> Answer:
+    def get(self, url: str, headers: Mapping[str, str]) -> Answer:
         """One request. Raises RegistryError where no answer comes, whatever its status."""
         try:
             origin = Origin.of(url)
@@ -136,8 +136,7 @@ class Transport:
         proxies = _proxies(url)
         session, verify = self._route(origin, url, proxies)
         try:
-            response = session.request(
-                method,
+            response = session.get(
                 url,
                 headers=dict(headers),
                 timeout=self._timeout,

@@ -281,12 +281,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif "Content-Length" not in reply.headers:
             self.send_header("Content-Length", str(len(reply.body)))
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        self.wfile.write(body)
         if reply.cut_at is not None:
             self.close_connection = True
-
-    do_HEAD = do_GET  # noqa: N815
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass

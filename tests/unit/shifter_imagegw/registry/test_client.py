@@ -269,11 +269,37 @@ def test_words_of_a_registry_are_cleaned_and_capped(registry, connect):
     assert len(str(caught.value)) < 600
 
 
-def test_a_refusal_says_how_to_log_in(registry, connect):
-    registry.script("/manifests/", Reply(401))
+def test_a_refusal_says_how_to_log_in(tls_registry, connect):
+    tls_registry.script("/manifests/", Reply(401))
 
     with pytest.raises(RegistryNotPermittedError, match="shifterimg login site"):
+        connect(tls_registry).resolve(APP, AMD64)
+
+
+def test_a_refusal_over_plain_http_says_that_logging_in_is_no_use(registry, connect):
+    registry.script("/manifests/", Reply(401))
+
+    with pytest.raises(RegistryNotPermittedError, match="configure the registry with an https URL"):
         connect(registry).resolve(APP, AMD64)
+
+
+def test_an_image_of_schema1_is_resolved_with_sizes_from_its_registry(registry, connect):
+    layers = [registry.add_blob(data) for data in (b"upper", b"low")]
+    history = json.dumps({"os": "linux", "architecture": "amd64", "config": {"Env": ["A=1"]}})
+    document = {
+        "schemaVersion": 1,
+        "fsLayers": [{"blobSum": digest} for digest in layers],
+        "history": [{"v1Compatibility": history}] * 2,
+    }
+    digest = registry.add_manifest("ns/app", "v1", document, "application/json")
+
+    image = connect(registry).resolve(APP, AMD64)
+
+    assert (image.digest, image.config.env) == (digest, ("A=1",))
+    assert [(layer.digest, layer.size) for layer in image.layers] == [
+        (layers[1], 3),
+        (layers[0], 5),
+    ]
 
 
 def test_an_html_page_in_place_of_a_manifest_is_said_to_be_no_json(registry, connect):
