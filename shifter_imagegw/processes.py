@@ -26,6 +26,7 @@ from shifter_imagegw.delivery.local import LocalDelivery
 from shifter_imagegw.errors import CatalogError, ConfigError
 from shifter_imagegw.lease import Lease
 from shifter_imagegw.pull import Pull
+from shifter_imagegw.registry import BlobCache
 from shifter_imagegw.supervisor import Role, Supervisor
 from shifter_imagegw.worker import Worker, stopped_by
 
@@ -61,6 +62,7 @@ def run_worker(config: GatewayConfig, sealer: Sealer, listener: socket.socket) -
     assert name is not None  # it is this process
     catalog = SqliteCatalog(config.catalog_path)
     deliveries = deliveries_of(config)
+    cache = BlobCache(config.cache_directory)
 
     def pull(lease: Lease) -> None:
         sealed = lease.claim.sealed_credentials
@@ -71,6 +73,7 @@ def run_worker(config: GatewayConfig, sealer: Sealer, listener: socket.socket) -
             config=config,
             catalog=catalog,
             delivery=deliveries[lease.claim.record.system],
+            cache=cache,
         ).run()
 
     def remove(lease: Lease) -> None:

@@ -54,6 +54,7 @@ class Pull:
         config: GatewayConfig,
         catalog: Catalog,
         delivery: Delivery,
+        cache: BlobCache,
     ) -> None:
         self._lease = lease
         self._record = lease.claim.record
@@ -62,6 +63,8 @@ class Pull:
         self._config = config
         self._catalog = catalog
         self._delivery = delivery
+        self._cache = cache
+        self._is_waiting = False
 
     def run(self) -> ImageRecord:
         """Make the image that the job asks for; its record, READY."""
@@ -112,8 +115,14 @@ class Pull:
             self._config.cache_directory / "locks",
             self._record.system,
             image_id_of(image),
-            keep_waiting=self._lease.require_held,
+            keep_waiting=self._wait,
         )
+
+    def _wait(self) -> None:
+        if not self._is_waiting:
+            self._is_waiting = True
+            self._lease.enter(PullState.PULLING, "Waiting for another pull of the same image")
+        self._lease.require_held()
 
     def _is_delivered(self, image: ResolvedImage) -> bool:
         return self._delivery.is_delivered(image_id_of(image), self._record.format)
@@ -135,7 +144,7 @@ class Pull:
         self._lease.enter(PullState.PULLING, "Pulling layers")
         with fetch_layers(
             client,
-            BlobCache(self._config.cache_directory),
+            self._cache,
             image.repository,
             image.layers,
             parallel=PARALLEL_DOWNLOADS,

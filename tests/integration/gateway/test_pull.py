@@ -236,6 +236,19 @@ def test_a_layer_that_is_no_archive_is_refused(gateway, push_new, make_layer):
     assert_failed(gateway, gateway.wait(image.reference), "layer")
 
 
+def test_a_converter_that_fails_is_quoted(make_gateway, push_new, tmp_path):
+    converter = tmp_path / "tar2sqfs"
+    converter.write_text("#!/bin/sh\necho 'no such luck' >&2\nexit 3\n")
+    converter.chmod(0o755)
+    path = f"PATH={tmp_path}:{os.environ['PATH']}"
+    gateway = make_gateway(prefix=["env", path])
+
+    record = gateway.wait(push_new().reference)
+
+    assert_failed(gateway, record, "^tar2sqfs failed with exit status 3: no such luck")
+    assert list(gateway.image_dir.iterdir()) == []
+
+
 @pytest.mark.root
 @pytest.mark.parametrize("full", ["images", "cache"])
 def test_a_full_disk_is_named_and_nothing_is_left(make_gateway, push_new, full):

@@ -16,6 +16,7 @@ from shifter_imagegw.errors import DeliveryError, LeaseLostError, PullError
 from shifter_imagegw.lease import Lease
 from shifter_imagegw.records import NewPull, PullState
 from shifter_imagegw.registry import (
+    BlobCache,
     Credentials,
     ImageConfig,
     ManifestNotFoundError,
@@ -120,6 +121,7 @@ def run_pull(catalog, image_dir, tmp_path, monkeypatch):
                 config=config,
                 catalog=catalog,
                 delivery=LocalDelivery("cori", image_dir),
+                cache=BlobCache(tmp_path / "cache"),
             ).run()
 
     return run
