@@ -11,7 +11,9 @@ _SEGMENTS_MAX = 200_000
 
 
 def pair_up(numbers: list[int]) -> list[Segment]:
-    return list(zip(numbers[::2], numbers[1::2], strict=False))
+    """Make segments; `check` refuses a last offset without size."""
+    sizes = numbers[1::2] if len(numbers) % 2 == 0 else [*numbers[1::2], -1]
+    return list(zip(numbers[::2], sizes, strict=True))
 
 
 def check_count(count: int, layer: str, entry: str) -> None:
@@ -20,7 +22,7 @@ def check_count(count: int, layer: str, entry: str) -> None:
 
 
 def check(segments: list[Segment], size: int, stored: int, layer: str, entry: str) -> None:
-    """The pieces lie one behind the other inside the file, and the layer holds all of them."""
+    """Refuse pieces that are not in order, not in the file, or not all in the layer."""
     end = 0
     for offset, count in segments:
         if count < 0 or offset < end:

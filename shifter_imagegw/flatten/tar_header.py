@@ -38,6 +38,9 @@ def has_valid_checksum(block: bytes) -> bool:
 
 def number(field: bytes) -> int | None:
     """Read a numeric field: octal digits, or base 256 when the first bit is set."""
+    digits = field[:-1]
+    if digits.isdigit() and b"8" not in digits and b"9" not in digits and field[-1] in b"\0 ":
+        return int(digits, 8)  # as nearly all are
     if field[0] < 0x80:
         return _octal(field)
     value = int.from_bytes(field, "big", signed=False) & ((1 << (8 * len(field) - 1)) - 1)

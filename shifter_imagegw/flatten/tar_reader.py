@@ -19,6 +19,7 @@ from shifter_imagegw.flatten.tar_header import BLOCK
 # Kinds of entries; small numbers because there may be millions of them.
 FILE, HARD_LINK, SYMLINK, DIRECTORY, DEVICE, FIFO, OTHER = range(7)
 
+_NUMBER_MAX = 19  # decimal digits
 _EXTENSION_MAX = 1 << 20  # bytes in one extended header or long name
 _LATEST_MTIME = (1 << 32) - 1  # of squashfs, seconds since the epoch
 _ZEROS = memoryview(bytes(1 << 20))
@@ -172,6 +173,7 @@ class TarReader:
             self._check_target(member)
         if member.sparse is not None:
             sparse.check(member.sparse, member.size, member.stored, layer, self._show())
+            self._budget.spend_bytes(layer, member.size - member.stored)
         if not 0 <= member.mtime <= _LATEST_MTIME:
             member.mtime = max(0, min(member.mtime, _LATEST_MTIME))
 
@@ -264,7 +266,7 @@ class TarReader:
             if count is None and lines:
                 count = self._decimal(lines.pop(0), b"GNU.sparse.map")
                 sparse.check_count(count, self._stream.name, names.show(member.name))
-            if len(rest) > 20:
+            if len(rest) > _NUMBER_MAX and (count is None or len(lines) < 2 * count):
                 raise LayerError(
                     f"layer {self._stream.name} has a sparse file with a damaged map:"
                     f" {names.show(member.name)}"
@@ -302,7 +304,7 @@ class TarReader:
         return value
 
     def _decimal(self, value: bytes, key: bytes) -> int:
-        if not value.isdigit() or len(value) > 19:
+        if not value.isdigit() or len(value) > _NUMBER_MAX:
             raise LayerError(
                 f"layer {self._stream.name} has a damaged extended header: {key.decode()} is"
                 f" {names.show(value)}"

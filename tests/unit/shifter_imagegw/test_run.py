@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Running programs: what they say when they fail reaches the caller, and none stays behind."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+from shifter_imagegw.errors import ConversionError, DeliveryError
+from shifter_imagegw.run import feed, run
+
+
+def test_run_gives_what_the_program_wrote():
+    assert run(["echo", "hello"], failing=ConversionError) == "hello\n"
+
+
+def test_a_failure_names_the_command_its_status_and_its_last_words():
+    script = "echo first >&2; echo 'disk full' >&2; exit 3"
+
+    with pytest.raises(
+        DeliveryError, match=r"sh failed with exit status 3: first; disk full \(command: sh -c "
+    ):
+        run(["sh", "-c", script], failing=DeliveryError)
+
+
+def test_no_shell_reads_the_arguments():
+    assert run(["echo", "$HOME; `id` *"], failing=ConversionError) == "$HOME; `id` *\n"
+
+
+def test_nothing_of_the_environment_is_handed_on(monkeypatch):
+    monkeypatch.setenv("SECRET", "x")
+
+    seen = run([sys.executable, "-c", "import os; print(*os.environ)"], failing=ConversionError)
+
+    assert set(seen.split()) <= {"PATH", "LC_ALL", "LC_CTYPE"}
+
+
+def test_a_missing_program_says_what_to_install():
+    with pytest.raises(ConversionError, match="'no-such-tool': install the Debian package tools"):
+        run(["no-such-tool"], failing=ConversionError, package="tools")
+
+
+def test_a_program_that_takes_too_long_is_stopped():
+    with pytest.raises(ConversionError, match="sleep did not end within 0.05 seconds"):
+        run(["sleep", "1000"], failing=ConversionError, timeout=0.05)
+
+
+def test_much_output_on_both_streams_does_not_block():
+    script = "import sys; sys.stderr.write('e' * 300000); sys.stdout.write('o' * 300000)"
+
+    assert len(run([sys.executable, "-c", script], failing=ConversionError)) == 300000
+
+
+def test_feed_writes_the_input_and_gives_what_the_writer_gives(tmp_path):
+    target = tmp_path / "copy"
+
+    written = feed(["dd", "status=none", f"of={target}"], lambda pipe: pipe.write(b"x" * 3_000_000),
+                   failing=ConversionError)  # fmt: skip
+
+    assert written == target.stat().st_size == 3_000_000
+
+
+def test_a_program_that_ends_early_gives_its_own_reason():
+    def write(pipe):
+        while True:
+            pipe.write(bytes(1 << 20))
+
+    with pytest.raises(ConversionError, match="exit status 1: No space left on device"):
+        feed(["sh", "-c", "echo 'No space left on device' >&2; exit 1"], write,
+             failing=ConversionError)  # fmt: skip
+
+
+def test_a_program_that_ends_well_without_reading_is_no_success():
+    with pytest.raises(BrokenPipeError):
+        feed(["true"], lambda pipe: pipe.write(bytes(1 << 24)), failing=ConversionError)
+
+
+def test_when_the_writer_fails_the_program_never_sees_the_end_of_its_input(tmp_path):
+    done = tmp_path / "done"
+
+    def write(pipe):
+        pipe.write(b"half")
+        raise ValueError("layer is damaged")
+
+    with pytest.raises(ValueError, match="layer is damaged"):
+        feed(["sh", "-c", f"cat > /dev/null; touch {done}"], write, failing=ConversionError)
+
+    assert not done.exists()
+
+
+def test_a_broken_pipe_of_somebody_else_is_not_blamed_on_the_program(monkeypatch):
+    monkeypatch.setattr("shifter_imagegw.run._EXIT_GRACE", 0.01)
+
+    def write(pipe):
+        raise BrokenPipeError("registry closed the connection")
+
+    with pytest.raises(BrokenPipeError, match="registry closed"):
+        feed(["cat"], write, failing=ConversionError)
+
+
+def test_no_child_and_no_descriptor_is_left():
+    before = os.listdir("/proc/self/fd")
+
+    run(["true"], failing=ConversionError)
+
+    assert os.listdir("/proc/self/fd") == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
