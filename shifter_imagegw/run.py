@@ -139,11 +139,13 @@ def _started(
     finally:
         child.kill()
         child.wait()
+        if child.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                child.stdin.close()
         tail.join()
-        for stream in (child.stdin, child.stdout, child.stderr):
+        for stream in (child.stdout, child.stderr):
             if stream is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    stream.close()
+                stream.close()
 
 
 def _communicate(child: subprocess.Popen[bytes], timeout: float | None) -> tuple[bytes, None]:

@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 _COMPRESSORS = ("gzip", "lz4", "lzo", "xz", "zstd")
 _HAVE_LEVELS = ("gzip", "lzo", "zstd")
+_PROBE = 4 << 20  # bytes; more than the tool writes at once
 # Options of mksquashfs that say what holds here anyway.
 _ALWAYS_SO = frozenset(
     ("-all-root", "-root-owned", "-no-xattrs", "-noappend", "-no-progress", "-quiet")
@@ -90,12 +91,18 @@ def make(
         *options.arguments(),
         str(image),
     ]
+    image.unlink(missing_ok=True)
     try:
-        try:
-            return _feed(command, write_tar)
-        except StreamSpoiledError as error:
-            image.unlink(missing_ok=True)
-            return cast("T", _feed(command, error.write_again))
+        # The tool says "I/O error" whatever the reason, and removes the file, which gives the
+        # space back. While it is held open here, the filesystem can still be asked.
+        with _created(image) as held:
+            try:
+                return _feed(command, write_tar)
+            except StreamSpoiledError as error:
+                return cast("T", _feed(command, error.write_again))
+            except ConversionError as error:
+                _raise_if_full(held, image, error)
+                raise
     except BaseException:
         image.unlink(missing_ok=True)
         raise
@@ -103,6 +110,23 @@ def make(
 
 def _feed(command: list[str], write_tar: Callable[[BinaryIO], T]) -> T:
     return feed(command, write_tar, failing=ConversionError, package="squashfs-tools-ng")
+
+
+def _created(image: Path) -> BinaryIO:
+    try:
+        return cast("BinaryIO", image.open("xb", buffering=0))
+    except OSError as error:
+        raise ConversionError(f"cannot create {image}: {error.strerror}") from error
+
+
+def _raise_if_full(held: BinaryIO, image: Path, failure: ConversionError) -> None:
+    """Give the filesystem's own reason (disk full, quota, file too large) if it has one."""
+    end = os.fstat(held.fileno()).st_size
+    try:
+        for _ in range(2):  # the first may fit in part
+            end += os.pwrite(held.fileno(), bytes(_PROBE), end)
+    except OSError as error:
+        raise ConversionError(f"cannot write {image}: {error.strerror} ({failure})") from error
 
 
 def _one_of(choices: Sequence[str], option: str, rest: Iterator[str]) -> str:
