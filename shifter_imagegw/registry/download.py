@@ -121,8 +121,6 @@ class Download:
 
     def _hash_prefix(self) -> None:
         """Take up what an earlier download left in the file."""
-        if os.fstat(self._file).st_size > self._blob.size:
-            os.ftruncate(self._file, 0)
         os.lseek(self._file, 0, os.SEEK_SET)
         while chunk := os.read(self._file, _CHUNK):
             require_wanted(self._stop)

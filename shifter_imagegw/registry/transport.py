@@ -95,12 +95,6 @@ class Answer:
             body += chunk
             if len(body) > limit:
                 raise _too_large(what, limit)
-        if self.length() not in (None, len(body)):
-            raise RegistryError(
-                f"the connection to {self.origin} broke: only {len(body)} of {self.length()} bytes "
-                f"of {what} came",
-                retriable=True,
-            )
         return bytes(body)
 
 

@@ -29,7 +29,10 @@ def digest_of(data: bytes) -> str:
 
 @dataclasses.dataclass
 class Reply:
-    """An answer; `cut_at` closes the connection after that many bytes of the body."""
+    """An answer; `cut_at` closes the connection after that many bytes of the body.
+
+    `chunked` sends the body's last byte in a chunk of its own, and no length.
+    """
 
     status: int = 200
     body: bytes = b""
@@ -277,7 +280,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         if reply.chunked:
             self.send_header("Transfer-Encoding", "chunked")
-            body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
+            parts = [part for part in (body[:-1], body[-1:]) if part]
+            body = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts)
+            body += b"0\r\n\r\n"
         elif "Content-Length" not in reply.headers:
             self.send_header("Content-Length", str(len(reply.body)))
         self.end_headers()

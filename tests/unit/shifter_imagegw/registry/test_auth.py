@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 
 from shifter_imagegw.registry import (
     Credentials,
+    Endpoint,
     ManifestNotFoundError,
     Platform,
     RegistryError,
     RegistryNotPermittedError,
     RepositoryName,
 )
-from shifter_imagegw.registry.auth import parse_challenges
-from tests.unit.shifter_imagegw.registry.fake_registry import Reply
+from shifter_imagegw.registry.auth import Authorizer, parse_challenges
+from shifter_imagegw.registry.transport import Transport
+from tests.unit.shifter_imagegw.registry.fake_registry import FakeRegistry, Reply
 
 APP = RepositoryName.parse("ns/app:v1")
 AMD64 = Platform("linux", "amd64")
@@ -236,6 +238,47 @@ def test_a_private_token_is_renewed_with_the_credentials(tls_registry, connect, 
 
     with client.open_blob(image.repository, image.layers[0].digest) as answer:
         assert answer.status == 200
+
+
+def test_threads_that_are_refused_together_renew_their_token_once(tls_registry, connect):
+    tls_registry.access, tls_registry.public = "bearer", {"ns/app"}
+    tls_registry.add_image()
+    client = connect(tls_registry)
+    image = client.resolve(APP, AMD64)
+    old = client._authorizer.current(image.repository)
+    asked = len(tls_registry.requests_for("/token"))
+
+    new = [client._authorizer.after_refusal("ns/app", old, 401, []) for _ in range(3)]
+
+    assert new[0] == new[1] == new[2] != old
+    assert len(tls_registry.requests_for("/token")) == asked + 1
+
+
+def test_a_token_that_stays_the_same_when_renewed_is_not_renewed_for_ever(certificate):
+    answers = FakeRegistry(certificate)
+    challenge = parse_challenges([f'Bearer realm="{answers.url}/token"'])
+    answers.script("/token", *(Reply(200, b'{"token": "same"}') for _ in range(9)))
+    endpoint = Endpoint(answers.url, certificate)
+    transport = Transport(endpoint, (5, 5))
+    authorizer = Authorizer(endpoint, None, transport.get, clock=lambda: 0.0)
+    token = authorizer.after_refusal("r", authorizer.current("r"), 401, challenge)
+    authorizer.accept("r", token)
+
+    tries = [authorizer.after_refusal("r", token, 401, []) for _ in range(2)]
+
+    assert tries == [token, None]
+    transport.close()
+    answers.stop()
+
+
+def test_a_token_server_that_knows_nobody_else_is_shown_the_credentials(
+    tls_registry, connect, alice
+):
+    tls_registry.access = "bearer"
+    tls_registry.script("/token", Reply(401))
+    tls_registry.add_image()
+
+    assert connect(tls_registry, alice).resolve(APP, AMD64).used_credentials
 
 
 def test_a_token_is_used_for_many_requests(tls_registry, connect):

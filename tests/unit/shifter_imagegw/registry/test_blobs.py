@@ -13,8 +13,10 @@ from shifter_imagegw.registry import (
     Descriptor,
     DigestMismatchError,
     FetchCancelledError,
+    LayerFetches,
     ManifestNotFoundError,
     RegistryError,
+    blobs,
     fetch_layers,
 )
 from tests.unit.shifter_imagegw.registry.fake_registry import OCI_LAYER, Reply, digest_of
@@ -161,7 +163,10 @@ def test_a_server_without_ranges_sends_all_of_it(registry, connect, cache, reply
     assert cache.fetch(connect(registry), "ns/app", layer_of(DATA)).read_bytes() == DATA
 
 
-@pytest.mark.parametrize("content_range", ["", "bytes 0-99/100", f"bytes 5000-5001/{1 << 40}"])
+@pytest.mark.parametrize(
+    "content_range",
+    ["", f"bytes 4000-{len(DATA) - 1}/{len(DATA)}", f"bytes 5000-{len(DATA) - 1}/{1 << 40}"],
+)
 def test_another_range_than_asked_for_is_refused(registry, connect, cache, content_range):
     leave_partial(cache, DATA[:5000])
     headers = {"Content-Range": content_range}
@@ -183,14 +188,17 @@ def test_a_blob_of_another_digest_is_refused_and_not_kept(registry, connect, cac
 
 
 def test_a_registry_that_lies_whenever_it_resumes_is_given_up(registry, connect, cache):
-    leave_partial(cache, DATA[:5000])
-    lie = DATA[:-1] + b"X"
-    for _ in range(20):
-        registry.script("/blobs/", Reply(200, lie, cut_at=2 << 20))
-    registry.blobs[digest_of(DATA)] = lie
+    lie, broken = DATA[:-1] + b"X", 2 << 20
+    headers = {"Content-Range": f"bytes {broken}-{len(lie) - 1}/{len(lie)}"}
+    for _ in range(10):
+        registry.script(
+            "/blobs/", Reply(200, lie, cut_at=broken), Reply(206, lie[broken:], headers)
+        )
 
     with pytest.raises(DigestMismatchError):
         cache.fetch(connect(registry), "ns/app", layer_of(DATA))
+
+    assert len(registry.requests) == 4
 
 
 def test_a_blob_of_another_size_is_refused_before_its_first_byte(
@@ -293,6 +301,24 @@ def test_many_who_want_one_blob_download_it_once(registry, connect, cache):
     assert cache.path(digest_of(DATA)).read_bytes() == DATA
 
 
+def test_a_partial_that_its_owner_took_away_is_not_written_to(
+    registry, connect, cache, monkeypatch
+):
+    """The owner ends between our opening the file and our getting its lock."""
+    registry.add_blob(DATA)
+    partial = leave_partial(cache, b"")
+    lock = blobs._lock
+
+    def lock_late(descriptor):
+        monkeypatch.undo()
+        partial.unlink()
+        return lock(descriptor)
+
+    monkeypatch.setattr(blobs, "_lock", lock_late)
+
+    assert cache.fetch(connect(registry), "ns/app", layer_of(DATA)).read_bytes() == DATA
+
+
 def test_whoever_waits_for_another_can_be_cancelled(registry, connect, cache):
     partial = leave_partial(cache, b"")
     stop = threading.Event()
@@ -311,8 +337,13 @@ def test_whoever_waits_for_another_can_be_cancelled(registry, connect, cache):
 def test_a_full_disk_is_named_and_nothing_is_left_on_it(registry, connect, cache, monkeypatch):
     registry.add_blob(DATA)
 
+    write, written = os.write, []
+
     def full(descriptor, data):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written.append(data)
+        return write(descriptor, data)
 
     monkeypatch.setattr("shifter_imagegw.registry.download.os.write", full)
 
@@ -387,13 +418,18 @@ def test_when_one_layer_fails_all_fail_with_its_reason(registry, connect, cache)
     assert len(registry.requests) == 1
 
 
-def test_leaving_early_stops_the_downloads(registry, connect, cache):
-    layers = [layer_of(bytes([n]) * 100) for n in range(20)]
-    for n in range(20):
-        registry.add_blob(bytes([n]) * 100)
+def test_leaving_early_stops_what_is_under_way_and_begins_nothing_more():
+    under_way, begun = threading.Event(), []
 
-    with fetch_layers(connect(registry), cache, "ns/app", layers, parallel=1) as fetches:
-        fetches.futures[-1].result()
+    def fetch(layer, stop):
+        begun.append(layer)
+        under_way.set()
+        assert stop.wait(5)
+        raise FetchCancelledError("stopped")
 
-    assert all(future.done() for future in fetches.futures)
-    assert threading.active_count() <= 4
+    with LayerFetches(fetch, [layer_of(b"low"), layer_of(b"top")], 1) as fetches:
+        under_way.wait(5)
+
+    assert begun == [layer_of(b"top")]
+    assert isinstance(fetches.futures[1].exception(), FetchCancelledError)
+    assert fetches.futures[0].cancelled()

@@ -188,6 +188,13 @@ def test_an_entry_without_a_platform_counts_where_no_other_suits():
     assert index.choose(Platform("linux", "arm64"), "x").digest == arm["digest"]
 
 
+def test_an_entry_without_a_platform_does_not_go_before_one_that_suits():
+    baseline = entry_of(b"2", {"os": "linux", "architecture": "amd64"})
+    index = Index.from_document(index_of(entry_of(b"1"), baseline), media_types.OCI_INDEX, "x")
+
+    assert index.choose(Platform("linux", "amd64", "v3"), "x").digest == baseline["digest"]
+
+
 def test_of_equals_the_first_entry_is_chosen():
     platform = {"os": "linux", "architecture": "amd64"}
     content = index_of(entry_of(b"1", platform), entry_of(b"2", platform))

@@ -4,6 +4,7 @@ from __future__ import annotations
 import pytest
 
 from shifter_imagegw.registry import Endpoint, InvalidNameError, RegistryError, RepositoryName
+from shifter_imagegw.registry.endpoint import Origin
 
 HEX = "0123456789abcdef" * 4
 DIGEST = f"sha256:{HEX}"
@@ -111,6 +112,22 @@ def test_the_api_of_an_endpoint_is_at_its_root(url, api):
 def test_a_url_that_is_none_is_refused(url):
     with pytest.raises(RegistryError, match="cannot be used: write it as https://HOST"):
         Endpoint(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://evil\\.registry/",
+        "https://evil\\@registry/",
+        "https://registry@evil/",
+        "https://re\tgistry/",
+        "file://registry/",
+        "//registry/",
+    ],
+)
+def test_a_url_that_is_not_of_one_host_to_every_parser_has_no_origin(url):
+    with pytest.raises(ValueError, match="not one host|not an http|invalid character"):
+        Origin.of(url)
 
 
 def test_a_url_with_credentials_is_refused_without_showing_them():

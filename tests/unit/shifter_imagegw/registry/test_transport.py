@@ -196,6 +196,16 @@ def test_requests_go_through_the_proxy_of_the_environment(other_host, monkeypatc
     assert other_host.requests[0].path == "http://registry.example/v2/ns/app/manifests/v1"
 
 
+def test_docker_hub_is_asked_for_official_images_in_its_library(other_host, monkeypatch):
+    monkeypatch.setenv("http_proxy", other_host.url)
+
+    with RegistryClient(Endpoint("http://docker.io")) as client, pytest.raises(RegistryError):
+        client.resolve(RepositoryName.parse("ubuntu:24.04"), AMD64)
+
+    asked = "http://registry-1.docker.io/v2/library/ubuntu/manifests/24.04"
+    assert other_host.requests[0].path == asked
+
+
 def test_hosts_in_no_proxy_are_asked_directly(registry, connect, monkeypatch):
     digest = registry.add_image()
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
