@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from shifter_imagegw.flatten import sequential, topdown
+from shifter_imagegw.flatten.errors import LayerTooLargeError
 from shifter_imagegw.flatten.limits import Limits
 from shifter_imagegw.flatten.report import FlattenReport
 
@@ -47,6 +48,10 @@ def flatten(
     blobs = [functools.cache(layer) for layer in layers]
     report = progress or _ignore
     limits = limits or Limits()
+    if len(layers) > limits.layers:
+        raise LayerTooLargeError(
+            f"the image has {len(layers)} layers; more than {limits.layers} are not allowed here"
+        )
     can_rewind = out.seekable()
     start = out.tell() if can_rewind else 0
     write_again = functools.partial(sequential.flatten, blobs, progress=report, limits=limits)

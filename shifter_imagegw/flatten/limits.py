@@ -14,6 +14,7 @@ GIB = 1 << 30
 class Limits:
     """Far above what images are, far below what would stop a gateway."""
 
+    layers: int = 1000
     entries: int = 5_000_000  # of all layers together; each costs about 150 bytes of memory
     bytes: int = 512 * GIB  # of all layers together, unpacked
     expansion: int = 200  # unpacked size of one layer over its size as a blob …

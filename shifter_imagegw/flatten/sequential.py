@@ -17,12 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from shifter_imagegw.flatten import ahead, names
 from shifter_imagegw.flatten.errors import LayerError, UnsafeLayerError
 from shifter_imagegw.flatten.limits import Budget, Limits
 from shifter_imagegw.flatten.report import FlattenReport
+from shifter_imagegw.flatten.stream import LayerStream
 from shifter_imagegw.flatten.tar_reader import (
     DIRECTORY,
     FILE,
@@ -36,19 +37,26 @@ from shifter_imagegw.flatten.tar_writer import IMPLIED_MODE, TarWriter
 _LINKS_MAX = 255  # symbolic links followed for one path
 
 
-class Inode:
-    """Anything but a directory."""
+# Anything but a directory is a number that says which member of which layer it is, and its kind:
+# one for all names that are hard links of each other. There may be millions of them.
+Inode = int
+_KIND_BITS, _LAYER_BITS = 3, 13
 
-    __slots__ = ("kind", "layer", "link", "mode", "mtime", "ordinal", "path")
 
-    def __init__(self, member: Member, layer: int, ordinal: int) -> None:
-        self.kind = member.kind
-        self.link = member.link
-        self.mode = member.mode
-        self.mtime = member.mtime
-        self.layer = layer
-        self.ordinal = ordinal  # of the member in its layer: where the bytes are
-        self.path: bytes | None = None  # the first of its names in the finished tree
+def _inode(kind: int, layer: int, ordinal: int) -> Inode:
+    return (ordinal << _LAYER_BITS | layer) << _KIND_BITS | kind
+
+
+def _kind(inode: Inode) -> int:
+    return inode & (1 << _KIND_BITS) - 1
+
+
+def _layer(inode: Inode) -> int:
+    return inode >> _KIND_BITS & (1 << _LAYER_BITS) - 1
+
+
+def _ordinal(inode: Inode) -> int:
+    return inode >> _KIND_BITS + _LAYER_BITS
 
 
 class Link:
@@ -99,14 +107,12 @@ def flatten(
             tree.begin(number)
             for member in TarReader(stream, budget):
                 tree.apply(member, stream.name)
-    report = FlattenReport(was_read_twice=True, dropped_others=tree.reserved_names)
-    writer = TarWriter(out)
-    wanted = _write_names(tree.root, len(layers), writer, report)
-    _write_files(wanted, layers, writer, report, progress, limits)
-    _write_links(tree.root, writer)
-    writer.finish()
-    report.entries = writer.entries
-    return report
+    output = _Output(tree, TarWriter(out))
+    output.write_names()
+    budget = Budget(limits)
+    with ahead.streams(layers, output.wanted_layers(), budget) as streams:
+        output.write_files(streams, progress, budget)
+    return output.finish()
 
 
 class _Tree:
@@ -114,16 +120,19 @@ class _Tree:
 
     def __init__(self) -> None:
         self.root = Directory(layer=0)
-        self._layer = 0
-        self._ordinal = -1
+        self.symlinks: dict[Inode, tuple[bytes, int]] = {}  # target, mtime
+        self.elsewhere: set[Inode] = set()  # with several names, or another than the layer said
+        self.members: list[int] = []  # of each layer
         self.reserved_names = 0
+        self._layer = 0
+        self._led_elsewhere = False  # the last path, by a symbolic link
 
     def begin(self, layer: int) -> None:
         self._layer = layer
-        self._ordinal = -1
+        self.members.append(0)
 
     def apply(self, member: Member, layer_name: str) -> None:
-        self._ordinal += 1
+        self.members[-1] += 1
         above, _, base = member.name.rpartition(b"/")
         if base.startswith(names.WHITEOUT_PREFIX):
             self._whiteout(above, base, layer_name)
@@ -151,7 +160,7 @@ class _Tree:
         if directory is None or name not in directory.children:
             return
         node = directory.children[name]
-        if node.layer != self._layer:
+        if _owner(node) != self._layer:
             del directory.children[name]
         elif isinstance(node, Directory):
             if node.described_by != self._layer:
@@ -164,7 +173,9 @@ class _Tree:
         while waiting:
             directory = waiting.pop()
             directory.children = {
-                name: node for name, node in directory.children.items() if node.layer == self._layer
+                name: node
+                for name, node in directory.children.items()
+                if _owner(node) == self._layer
             }
             for node in directory.children.values():
                 if isinstance(node, Directory):
@@ -173,32 +184,33 @@ class _Tree:
                     waiting.append(node)
 
     def _place(self, member: Member, above: bytes, base: bytes, layer_name: str) -> None:
-        inode: Inode | None = None
-        if member.kind == HARD_LINK:
-            inode = self._target(member, layer_name)
+        target = self._target(member, layer_name) if member.kind == HARD_LINK else None
         parent = self._make(above, layer_name)
-        existing = parent.children.get(base)
         if member.kind == DIRECTORY:
-            if not isinstance(existing, Directory):
-                existing = parent.children[base] = Directory(self._layer)
-            existing.layer = self._layer
-            existing.describe(member, self._layer)
-        elif inode is None:
-            parent.children[base] = Inode(member, self._layer, self._ordinal)
-        elif inode.layer == self._layer:
+            directory = parent.children.get(base)
+            if not isinstance(directory, Directory):
+                directory = parent.children[base] = Directory(self._layer)
+            directory.layer = self._layer
+            directory.describe(member, self._layer)
+        elif target is None:
+            inode = _inode(member.kind, self._layer, self.members[-1] - 1)
             parent.children[base] = inode
+            if member.kind == SYMLINK:
+                self.symlinks[inode] = (member.link, member.mtime)
+            if self._led_elsewhere:
+                self.elsewhere.add(inode)
         else:
-            parent.children[base] = Link(inode, self._layer)
+            self.elsewhere.add(target)
+            is_own = _layer(target) == self._layer
+            parent.children[base] = target if is_own else Link(target, self._layer)
 
     def _target(self, member: Member, layer_name: str) -> Inode:
         above, _, base = member.link.rpartition(b"/")
         directory = self._find(above, layer_name)
         node = directory.children.get(base) if directory else None
-        if isinstance(node, Link):
-            return node.inode
-        if isinstance(node, Inode):
-            return node
-        why = "is a directory" if node or not base else "is in no layer below it"
+        if node is not None and not isinstance(node, Directory):
+            return _of(node)
+        why = "is a directory" if node is not None or not base else "is in no layer below it"
         raise LayerError(
             f"layer {layer_name} has a hard link {names.show(member.name)} to"
             f" {names.show(member.link)}, which {why}"
@@ -233,8 +245,9 @@ class _Tree:
                 continue
             above = trail[-1][1]
             node = above.children.get(part) if isinstance(above, Directory) else None
-            inode = node.inode if isinstance(node, Link) else node
-            if not isinstance(inode, Inode) or inode.kind != SYMLINK:
+            is_file = node is not None and not isinstance(node, Directory)
+            target, _ = self.symlinks.get(_of(node), (None, 0)) if is_file else (None, 0)
+            if target is None:
                 trail.append((part, node))
                 continue
             links += 1
@@ -243,75 +256,93 @@ class _Tree:
                     f"layer {layer_name} has an entry below a symbolic link that leads in a"
                     f" circle: {names.show(path)}"
                 )
-            if inode.link.startswith(b"/"):
+            if target.startswith(b"/"):
                 del trail[1:]
-            parts += inode.link.split(b"/")[::-1]
+            parts += target.split(b"/")[::-1]
+        self._led_elsewhere = links > 0
         return trail
 
 
-def _write_names(
-    root: Directory, layers: int, writer: TarWriter, report: FlattenReport
-) -> list[dict[int, Inode]]:
-    """Write what needs no bytes; give what does, by layer and place in it."""
-    wanted: list[dict[int, Inode]] = [{} for _ in range(layers)]
-    for path, node in _walk(root):
-        if isinstance(node, Directory):
-            writer.directory(path, node.mode, node.mtime)
-            continue
-        inode = _inode(node)
-        if inode.path is not None:
-            continue
-        inode.path = path
-        if inode.kind == FILE:
-            wanted[inode.layer][inode.ordinal] = inode
-        elif inode.kind == SYMLINK:
-            writer.symlink(path, inode.link, inode.mtime)
-        else:
-            report.count_dropped(inode.kind)
-    return wanted
+class _Output:
+    """Writes what the finished tree needs: names first, then bytes in the order of the layers."""
 
+    def __init__(self, tree: _Tree, writer: TarWriter) -> None:
+        self._tree = tree
+        self._writer = writer
+        self._report = FlattenReport(was_read_twice=True, dropped_others=tree.reserved_names)
+        self._paths: dict[Inode, bytes] = {}  # the first names of those that are elsewhere
+        self._wanted = [bytearray(count) for count in tree.members]  # by layer and ordinal
 
-def _write_links(root: Directory, writer: TarWriter) -> None:
-    """Write all names but the first of what has several."""
-    for path, node in _walk(root):
-        if isinstance(node, Directory):
-            continue
-        inode = _inode(node)
-        if inode.path is not None and inode.path != path and inode.kind in (FILE, SYMLINK):
-            writer.hard_link(path, inode.path)
+    def wanted_layers(self) -> list[int]:
+        return [number for number, flags in enumerate(self._wanted) if any(flags)]
 
+    def write_names(self) -> None:
+        """Write what needs no bytes, and mark what does."""
+        for path, node in _walk(self._tree.root):
+            if isinstance(node, Directory):
+                self._writer.directory(path, node.mode, node.mtime)
+                continue
+            inode = _of(node)
+            if inode in self._tree.elsewhere:
+                if inode in self._paths:
+                    continue
+                self._paths[inode] = path
+            kind = _kind(inode)
+            if kind == FILE:
+                self._wanted[_layer(inode)][_ordinal(inode)] = True
+            elif kind == SYMLINK:
+                self._writer.symlink(path, *self._tree.symlinks[inode])
+            else:
+                self._report.count_dropped(kind)
 
-def _inode(node: Inode | Link) -> Inode:
-    return node.inode if isinstance(node, Link) else node
-
-
-def _write_files(
-    wanted: list[dict[int, Inode]],
-    layers: Sequence[Callable[[], Path]],
-    writer: TarWriter,
-    report: FlattenReport,
-    progress: Callable[[int], None],
-    limits: Limits,
-) -> None:
-    """Go through the layers once more for the bytes."""
-    budget = Budget(limits)
-    done = 0
-    order = [number for number, inodes in enumerate(wanted) if inodes]
-    with ahead.streams(layers, order, budget) as streams:
+    def write_files(
+        self,
+        streams: Iterator[tuple[int, LayerStream]],
+        progress: Callable[[int], None],
+        budget: Budget,
+    ) -> None:
+        """Go through the layers once more for the bytes."""
+        done = 0
         for number, stream in streams:
             reader = TarReader(stream, budget)
-            inodes = wanted[number]
+            flags = self._wanted[number]
+            missing = flags.count(True)
             for ordinal, member in enumerate(reader):
-                inode = inodes.pop(ordinal, None)
-                if inode is None:
+                if not flags[ordinal]:
                     continue
-                report.bytes += member.size
-                path = inode.path or b""
-                writer.file(path, member.mode, member.mtime, member.size, reader.padded_data())
+                path = self._paths.get(_inode(FILE, number, ordinal), member.name)
+                self._report.bytes += member.size
+                data = reader.padded_data()
+                self._writer.file(path, member.mode, member.mtime, member.size, data)
                 progress(done + stream.packed_read)
-                if not inodes:
+                missing -= 1
+                if not missing:
                     break
             done += stream.size
+            progress(done)
+
+    def finish(self) -> FlattenReport:
+        """Write all names but the first of what has several."""
+        for path, node in _walk(self._tree.root) if self._paths else ():
+            if isinstance(node, Directory):
+                continue
+            inode = _of(node)
+            first = self._paths.get(inode, path)
+            if first != path and _kind(inode) in (FILE, SYMLINK):
+                self._writer.hard_link(path, first)
+        self._writer.finish()
+        self._report.entries = self._writer.entries
+        return self._report
+
+
+def _of(node: Node | None) -> Inode:
+    """Give the inode of what is no directory."""
+    return node.inode if isinstance(node, Link) else cast("Inode", node)
+
+
+def _owner(node: Node) -> int:
+    """Give the layer whose whiteouts leave this alone."""
+    return _layer(node) if isinstance(node, int) else node.layer
 
 
 def _walk(root: Directory) -> Iterator[tuple[bytes, Node]]:

@@ -283,6 +283,11 @@ def test_more_entries_than_allowed_are_refused(tmp_path):
         flatten_blobs([tar([file(name) for name in "abc"])], tmp_path, Limits(entries=2))
 
 
+def test_more_layers_than_allowed_are_refused(tmp_path):
+    with pytest.raises(LayerTooLargeError, match="the image has 3 layers; more than 2"):
+        flatten_blobs([tar([])] * 3, tmp_path, Limits(layers=2))
+
+
 def test_progress_ends_with_the_size_of_all_blobs(tmp_path):
     blobs = [tar([file("a", "x" * 5000)]), tar([file("b")])]
     for number, blob in enumerate(blobs):
