@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,14 @@ def test_quickstart_goes_the_whole_path_and_leaves_nothing(quickstart, unused_pr
 
     assert quickstart("--stop").returncode == 0
     assert processes_of(unused_prefix) == []
+
+    remains = subprocess.Popen(["setpriv", "--reuid=shifterdemo", "--clear-groups", "sleep", "600"])
+    busy = quickstart("--remove")
+    remains.kill()
+    remains.wait()
+    assert busy.returncode == 1
+    assert f"shifterdemo still has processes ({remains.pid})" in busy.stdout
+    assert unused_prefix.exists()
 
     removed = quickstart("--remove")
     assert removed.returncode == 0, removed.stdout
