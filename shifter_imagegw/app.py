@@ -51,7 +51,7 @@ def create_app(config: GatewayConfig, catalog: Catalog, sealer: Sealer) -> Flask
 
 def _refuse(error: GatewayError) -> Response:
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        log.error("request not served path=%s reason=%s", request.path, error)
+        log.error("request not served path=%r reason=%s", request.path, error)
     return _error(error.status, str(error))
 
 
@@ -73,7 +73,7 @@ def _refuse_request(error: HTTPException) -> Response:
 
 
 def _confess(error: Exception) -> Response:
-    log.exception("request met a defect path=%s", request.path, exc_info=error)
+    log.exception("request met a defect path=%r", request.path, exc_info=error)
     return _error(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "the gateway met an error that it did not expect; its log has the details",

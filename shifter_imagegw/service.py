@@ -212,6 +212,7 @@ class Service:
         """Whether a pull has failed and the caller does not know yet."""
         return (
             pull.state is PullState.FAILURE
+            and pull.image_id is None  # else it was a removal that failed
             and self._clock() - (pull.last_pull or 0.0) <= FAILURE_IS_NEWS.total_seconds()
             and self._catalog.tell_failure(pull, caller.uid)
         )

@@ -209,6 +209,14 @@ def test_a_failed_update_is_told_and_leaves_the_image_usable(gateway_with):
     assert pull(gateway).status_message == "registry down"
 
 
+def test_a_removal_that_failed_is_no_failure_of_a_pull(gateway):
+    ready(gateway)
+    gateway.service.expire(gateway.system, docker(), ADMIN)
+    gateway.work_badly("cannot remove the file")
+
+    assert pull(gateway).state is PullState.INIT
+
+
 def test_failures_leave_the_queue_after_the_update_timeout(gateway):
     pull(gateway)
     gateway.work_badly("no")

@@ -233,3 +233,12 @@ def test_a_defect_is_confessed_in_json_and_logged_without_credentials(gateway, m
     assert "secret detail" not in response.text
     assert "ZeroDivisionError" in caplog.text
     assert "good:alice" not in caplog.text
+
+
+def test_a_path_cannot_write_lines_into_the_log(gateway, monkeypatch, caplog):
+    monkeypatch.setattr("shifter_common.reference.ImageReference.checked", lambda *_: 1 / 0)
+
+    gateway.request("GET", "/api/lookup/mycluster/docker/a%0AERROR%20forged/")
+
+    assert "met a defect" in caplog.text
+    assert "\nERROR forged" not in caplog.text
