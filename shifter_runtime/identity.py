@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 
 from shifter_runtime import node, syscalls
-from shifter_runtime.config import RuntimeConfig
 from shifter_runtime.errors import SetupError
 
 _MOST_GROUPS = 512
@@ -43,7 +42,7 @@ class Identity:
         self.group_names = group_names
 
 
-def caller(config: RuntimeConfig) -> Identity:
+def caller(names: node.Names) -> Identity:
     """The user behind the real ids of this process."""
     uid, gid = os.getuid(), os.getgid()
     if uid == 0 or gid == 0:
@@ -54,10 +53,9 @@ def caller(config: RuntimeConfig) -> Identity:
     groups = sorted({group for group in (gid, *os.getgroups()) if group != 0})
     if len(groups) > _MOST_GROUPS:
         raise SetupError(f"user {uid} is in {len(groups)} groups, at most {_MOST_GROUPS} will do")
-    entry = node.find_user(uid, config)
+    entry = names.user(uid)
     if entry is None:
-        where = "the node's name service" if config.allow_libc_pwd_calls else config.etc_path
-        raise SetupError(f"user id {uid} has no name on this node: {where} does not know it")
+        raise SetupError(f"user id {uid} has no name on this node: {names.source} does not know it")
     return Identity(
         uid=uid,
         gid=gid,
@@ -66,7 +64,7 @@ def caller(config: RuntimeConfig) -> Identity:
         gecos=entry.gecos,
         home=entry.home,
         shell=entry.shell,
-        group_names=[(node.group_name(group, config), group) for group in groups],
+        group_names=[(names.group(group), group) for group in groups],
     )
 
 

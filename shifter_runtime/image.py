@@ -121,7 +121,7 @@ def _trusted_owners(directory: int, config: RuntimeConfig) -> set[int]:
 def _owner_id(owner: str, config: RuntimeConfig) -> int:
     if owner.isdecimal():
         return int(owner)
-    account = node.find_user(owner, config)
+    account = node.Names(config).user(owner)
     if account is None:
         raise SetupError(f"imageOwners names {owner!r}, who is unknown on this node")
     return account.uid

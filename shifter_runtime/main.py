@@ -58,7 +58,8 @@ def run(config_path: str, words: list[str], variables: dict[str, str], ignored: 
     if request.help:
         _write(1, usage.LONG)
         return 0
-    user = identity.caller(config)
+    names = node.Names(config)
+    user = identity.caller(names)
     identity.hide()
     _require_supported(request, config)
     _say_what_is_odd(request, config)
@@ -67,7 +68,7 @@ def run(config_path: str, words: list[str], variables: dict[str, str], ignored: 
     image.require_readable_by(user)
     command = process.choose_command(request, image.metadata)
     directory = process.choose_directory(request, image.metadata)
-    imported = [_imported(name, config) for name in config.users_to_import]
+    imported = [_imported(name, names) for name in config.users_to_import]
     plan = plans.make(image, request, config, user, node.read_files(config), imported)
     if request.dry_run:
         _write(1, f"{plan}\n")
@@ -110,8 +111,8 @@ def _say_what_is_odd(request: Request, config: RuntimeConfig) -> None:
         _say("site hooks are not part of this release, so none is run")
 
 
-def _imported(name: str, config: RuntimeConfig) -> node.User:
-    account = node.find_user(name, config)
+def _imported(name: str, names: node.Names) -> node.User:
+    account = names.user(name)
     if account is None:
         raise SetupError(f"usersToImport names {name!r}, who is unknown on this node")
     return account

@@ -36,8 +36,8 @@ def enter(plan: Plan) -> None:
 
 def _unshare() -> None:
     syscalls.unshare_mounts()
-    # Slave, not private: what the node unmounts must go away here too, or it could never be
-    # unmounted while a job runs.
+    # Nothing that is mounted here may reach the node; what siteFs binds as slave still hears of
+    # what the node mounts later.
     syscalls.change_propagation("/", syscalls.MS_REC | syscalls.MS_SLAVE)
 
 

@@ -39,36 +39,56 @@ class NodeFiles:
         self.site = site
 
 
-def find_user(key: int | str, config: RuntimeConfig) -> User | None:
-    """The user with this id or name: by the node's name service or by etcPath/passwd alone."""
-    if config.allow_libc_pwd_calls:
-        try:
-            found = pwd.getpwuid(key) if isinstance(key, int) else pwd.getpwnam(key)
-        except KeyError:
-            return None
-        return User(
-            *(found.pw_name, found.pw_uid, found.pw_gid),
-            *(found.pw_gecos, found.pw_dir, found.pw_shell),
-        )
-    for line in _site_lines("passwd", config):
-        name, _, uid, gid, gecos, home, shell = (line.split(":") + [""] * 7)[:7]
-        if str(key) == (uid if isinstance(key, int) else name) and uid.isdecimal():
-            return User(name, int(uid), int(gid), gecos, home, shell)
-    return None
+class Names:
+    """Who users and groups are: by the node's name service, or by the files in etcPath alone."""
 
+    __slots__ = ("_config", "_lines")
 
-def group_name(gid: int, config: RuntimeConfig) -> str:
-    """The name of a group, or its number where nobody knows one."""
-    if config.allow_libc_pwd_calls:
-        try:
-            return grp.getgrgid(gid).gr_name
-        except KeyError:
-            return str(gid)
-    for line in _site_lines("group", config):
-        name, _, found, *_ = line.split(":") + [""] * 3
-        if found == str(gid):
-            return name
-    return str(gid)
+    def __init__(self, config: RuntimeConfig) -> None:
+        self._config = config
+        self._lines: dict[str, list[str]] = {}
+
+    @property
+    def source(self) -> str:
+        """What to call the place that names come from."""
+        if self._config.allow_libc_pwd_calls:
+            return "the node's name service"
+        return f"{self._config.etc_path}/passwd"
+
+    def user(self, key: int | str) -> User | None:
+        """The user with this id or name."""
+        if self._config.allow_libc_pwd_calls:
+            try:
+                found = pwd.getpwuid(key) if isinstance(key, int) else pwd.getpwnam(key)
+            except KeyError:
+                return None
+            return User(
+                *(found.pw_name, found.pw_uid, found.pw_gid),
+                *(found.pw_gecos, found.pw_dir, found.pw_shell),
+            )
+        for line in self._of_site("passwd"):
+            name, _, uid, gid, gecos, home, shell = (line.split(":") + [""] * 7)[:7]
+            if str(key) == (uid if isinstance(key, int) else name) and uid.isdecimal():
+                return User(name, int(uid), int(gid), gecos, home, shell)
+        return None
+
+    def group(self, gid: int) -> str:
+        """The name of a group, or its number where nobody knows one."""
+        if self._config.allow_libc_pwd_calls:
+            try:
+                return grp.getgrgid(gid).gr_name
+            except KeyError:
+                return str(gid)
+        for line in self._of_site("group"):
+            name, _, found, *_ = line.split(":") + [""] * 3
+            if found == str(gid):
+                return name
+        return str(gid)
+
+    def _of_site(self, name: str) -> list[str]:
+        if name not in self._lines:
+            self._lines[name] = trust.read(f"{self._config.etc_path}/{name}").splitlines()
+        return self._lines[name]
 
 
 def read_files(config: RuntimeConfig) -> NodeFiles:
@@ -106,7 +126,3 @@ def _names(directory: str) -> list[str]:
             return [entry.name for entry in entries if stat.S_ISREG(entry.stat().st_mode)]
     except OSError as error:
         raise SetupError(f"cannot read etcPath {directory}: {error.strerror}") from error
-
-
-def _site_lines(name: str, config: RuntimeConfig) -> list[str]:
-    return trust.read(f"{config.etc_path}/{name}").splitlines()

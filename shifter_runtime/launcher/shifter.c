@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -83,10 +84,12 @@ static int put_environment_aside(void)
 	return fd;
 }
 
-/* The descriptor through which a batch system's MPI start-up speaks (PMI-1), or none. */
+/* The descriptor through which a batch system's MPI start-up speaks (PMI-1), or none. Only what
+ * carries bytes will do: a directory would be a way out of the container (CVE-2024-21626). */
 static int batch_system_descriptor(void)
 {
 	const char *text = getenv("PMI_FD");
+	struct stat found;
 	int fd = 0;
 
 	if (text == NULL || *text == '\0' || strlen(text) > 6)
@@ -96,6 +99,8 @@ static int batch_system_descriptor(void)
 			return -1;
 		fd = fd * 10 + (*text - '0');
 	}
+	if (fstat(fd, &found) < 0 || !(S_ISSOCK(found.st_mode) || S_ISFIFO(found.st_mode)))
+		return -1;
 	return fd;
 }
 
@@ -105,7 +110,6 @@ static void close_range_or_die(unsigned int first, unsigned int last)
 		err(EXIT_FAILURE, "close_range (Linux 5.12 or later is needed)");
 }
 
-/* A directory left open would be a way out of the container (CVE-2024-21626). */
 static void close_inherited_files(int kept, int other)
 {
 	int low = other < kept ? other : kept;

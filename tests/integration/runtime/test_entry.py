@@ -183,3 +183,13 @@ def test_the_runtime_cannot_be_traced_or_dumped_by_its_user(node):
     finally:
         process.kill()
         process.communicate()
+
+
+def test_a_directory_is_never_taken_for_the_batch_systems_descriptor(node):
+    root = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        done = node.run("ls", "/proc/self/fd", pass_fds=(root,), env={"PMI_FD": str(root)})
+    finally:
+        os.close(root)
+
+    assert done.stdout.split() == ["0", "1", "2", "3"]
