@@ -3,19 +3,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from shifter_imagegw.catalog.sqlite import SqliteCatalog
 
 
 @pytest.fixture(params=["sqlite"])
-def open_catalog(request, tmp_path):
-    """Open the one catalog of this test; each call is another process's view of it."""
+def catalog_address(request, tmp_path):
+    """Where the one catalog of this test is: its kind, a colon, and its place."""
+    return f"{request.param}:{tmp_path / 'catalog.sqlite'}"
+
+
+@pytest.fixture
+def open_catalog(catalog_address):
+    """Open the catalog; each call is another process's view of it."""
     opened = []
 
     def open_one():
-        assert request.param == "sqlite"
-        opened.append(SqliteCatalog(tmp_path / "catalog.sqlite"))
+        kind, _, place = catalog_address.partition(":")
+        assert kind == "sqlite"
+        opened.append(SqliteCatalog(Path(place)))
         return opened[-1]
 
     yield open_one
