@@ -52,7 +52,11 @@ class LayerFetches:
         self.cancel()
 
     def cancel(self) -> None:
-        """Stop what is under way; what came so far is kept in the cache."""
+        """Stop what is under way; what came so far is kept in the cache.
+
+        Returns when nothing writes there any more: at once, or where a server has fallen silent
+        after the client's time limit between two packets.
+        """
         self._stop.set()
         self._executor.shutdown(wait=True, cancel_futures=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime
 import socket
+import threading
 
 import pytest
 
@@ -276,6 +277,38 @@ def test_no_registry_makes_us_wait_for_hours(registry, connect, slept):
     connect(registry).resolve(APP, AMD64)
 
     assert slept == [120]
+
+
+def test_a_registry_that_falls_silent_is_not_waited_for_for_ever(slept):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        client = RegistryClient(Endpoint(url), timeout=(5, 0.02), attempts=2, sleep=slept.append)
+
+        with client, pytest.raises(RegistryError, match="cannot be reached: no answer in time"):
+            client.resolve(APP, AMD64)
+
+    assert len(slept) == 1
+
+
+def test_a_registry_that_is_none_is_said_not_to_answer_as_one():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        thread = threading.Thread(target=lambda: _say(server, b"SSH-2.0-OpenSSH_9.2\r\n"))
+        thread.start()
+
+        with (
+            RegistryClient(Endpoint(url), attempts=1) as client,
+            pytest.raises(RegistryError, match="did not answer as a web server does"),
+        ):
+            client.resolve(APP, AMD64)
+        thread.join()
+
+
+def _say(server, data):
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(65536)
+        connection.sendall(data)
 
 
 def test_whoever_waits_is_told_of_another_try(registry, connect):
