@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 _COMPRESSORS = ("gzip", "lz4", "lzo", "xz", "zstd")
 _HAVE_LEVELS = ("gzip", "lzo", "zstd")
+_JOBS_MAX = 16
 _PROBE = 4 << 20  # bytes; more than the tool writes at once
 # Options of mksquashfs that say what holds here anyway.
 _ALWAYS_SO = frozenset(
@@ -31,7 +32,7 @@ class SquashfsOptions:
     compressor: str = "zstd"
     level: int | None = None
     block_size: int = 128 << 10  # bytes
-    jobs: int = 0  # threads that compress; 0: one for each processor
+    jobs: int = 0  # threads that compress; 0: one for each processor, up to what can be fed
 
     @classmethod
     def from_mksquashfs(cls, arguments: Sequence[str]) -> SquashfsOptions:
@@ -62,7 +63,7 @@ class SquashfsOptions:
         arguments = [
             f"--compressor={self.compressor}",
             f"--block-size={self.block_size}",
-            f"--num-jobs={self.jobs or os.cpu_count() or 1}",
+            f"--num-jobs={self.jobs or min(_JOBS_MAX, len(os.sched_getaffinity(0)))}",
         ]
         if level is not None and self.compressor in _HAVE_LEVELS:
             arguments.append(f"--comp-extra=level={level}")

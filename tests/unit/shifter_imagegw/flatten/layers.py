@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from shifter_imagegw.flatten import FlattenReport, Limits, flatten
+from shifter_imagegw.flatten import FlattenReport, Limits, flatten, sequential
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,5 +127,14 @@ def tree_of(stream: bytes) -> Tree:
 
 
 def merged(folder: Path, *layers: Sequence[Entry]) -> Tree:
-    """Flatten layers given as entries, lowest first, and read the result back."""
-    return tree_of(flatten_blobs([tar(layer) for layer in layers], folder)[0])
+    """Flatten layers given as entries, lowest first, and read the result back.
+
+    Fails when merging in two passes, which any layers allow, gives anything else.
+    """
+    stream, _ = flatten_blobs([tar(layer) for layer in layers], folder)
+    paths = [folder / f"layer{number}" for number in range(len(layers))]
+    again = io.BytesIO()
+    sequential.flatten([lambda path=path: path for path in paths], again, lambda _: None, Limits())
+    tree = tree_of(stream)
+    assert tree == tree_of(again.getvalue())
+    return tree

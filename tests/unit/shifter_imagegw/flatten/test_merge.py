@@ -145,6 +145,31 @@ def test_a_hard_link_keeps_the_bytes_of_its_hidden_target(tmp_path, high):
     assert tree["c"] == ("file", b"old" * 1000, 0o755, 0, ("b", "c"))
 
 
+def test_all_hard_links_to_a_hidden_file_are_one_file(tmp_path):
+    low = [file("a", "old"), hard_link("b", "a"), hard_link("c", "a"), hard_link("d", "a")]
+
+    tree = merged(tmp_path, low, [file("a", "new"), whiteout("b")])
+
+    assert tree["c"] == tree["d"] == ("file", b"old", 0o644, 0, ("c", "d"))
+
+
+def test_the_bytes_of_several_hidden_files_are_kept_apart(tmp_path):
+    low = [file("a", "first"), file("b", "second"), hard_link("c", "a"), hard_link("d", "b")]
+
+    tree = merged(tmp_path, low, [whiteout("a"), whiteout("b")])
+
+    assert _contents(tree) == {"c": b"first", "d": b"second"}
+
+
+def test_a_hard_link_to_a_symbolic_link_is_one(tmp_path):
+    low = [symlink("s", "t"), hard_link("a", "s")]
+
+    tree = merged(tmp_path, low, [file("a/x", "x")])
+
+    assert tree["a"] == ("symlink", "t", 0, ("a", "s"))
+    assert tree["t/x"][1] == b"x"
+
+
 def test_no_bytes_of_hidden_files_stay_behind(tmp_path):
     merged(tmp_path, [file("a", "old"), hard_link("b", "a")], [file("a", "new")])
 
@@ -175,6 +200,40 @@ def test_a_directory_is_described_by_the_topmost_layer_that_names_it(tmp_path):
     layers = [[directory("d", 0o700, 1)], [directory("d", 0o1777, 2)], [file("d/x")]]
 
     assert merged(tmp_path, *layers)["d"] == ("directory", 0o1777, 2)
+
+
+@pytest.mark.parametrize("between", [file("d"), whiteout("d"), device("d")])
+def test_a_directory_that_was_gone_is_not_described_by_what_it_was(tmp_path, between):
+    tree = merged(tmp_path, [directory("d", 0o1777, 5)], [between], [file("d/x")])
+
+    assert tree["d"] == ("directory", 0o755, 0)
+
+
+@pytest.mark.parametrize("removal", [whiteout("d"), opaque("d"), opaque("")])
+def test_a_removed_directory_into_which_its_layer_put_something_is_a_new_one(tmp_path, removal):
+    low = [directory("d"), directory("d/e", 0o1777, 5), file("d/e/old")]
+
+    tree = merged(tmp_path, low, [file("d/e/new"), removal])
+
+    assert tree["d/e"] == ("directory", 0o755, 0)
+    assert _contents(tree) == {"d/e/new": b""}
+
+
+def test_a_whiteout_makes_no_directory(tmp_path):
+    low = [directory("d"), file("d/x")]
+
+    tree = merged(tmp_path, low, [whiteout("d")], [whiteout("d/x"), opaque("e/f")])
+
+    assert set(tree) == {""}
+
+
+def test_a_directory_entry_behind_what_is_in_it_comes_too_late(tmp_path):
+    low = [directory("usr"), symlink("lib", "usr")]
+
+    tree = merged(tmp_path, low, [file("lib/x"), directory("lib")])
+
+    assert _contents(tree) == {"usr/x": b""}
+    assert tree["lib"][0] == "directory"
 
 
 def test_the_root_directory_keeps_its_mode(tmp_path):
