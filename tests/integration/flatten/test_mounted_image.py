@@ -71,7 +71,7 @@ NASTY: list[list[Entry]] = [
         file("/".join(["p" * 200] * 15), "deep"),
         symlink("far", "t" * 4000),
         symlink("dangling", "/no/where"),
-        file("empty"),
+        file("empty", mtime=(1 << 32) - 1),
         file("block", "b" * 131072),
         file("block and a tail", "b" * 131073),
         directory("becomes file"),
