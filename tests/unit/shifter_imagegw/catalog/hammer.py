@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import signal
 import sys
 import time
 from datetime import timedelta
 from pathlib import Path
 
 from shifter_imagegw.catalog.sqlite import SqliteCatalog
+from shifter_imagegw.errors import CatalogError
 from shifter_imagegw.records import NewPull
 
 LEASE = timedelta(seconds=600)
@@ -60,19 +62,26 @@ def open_anew(number, address):
 
 
 def main(action, address, count):
+    signal.signal(signal.SIGALRM, lambda *_: sys.exit("a process gave no answer"))
     shared = address if action is open_anew else open_catalog(address)
     results, barrier = fork.SimpleQueue(), fork.Barrier(count)
 
     def start(number):
-        barrier.wait()
-        results.put(action(number, shared))
+        barrier.wait(30)
+        try:
+            results.put(action(number, shared))
+        except CatalogError as error:
+            results.put(str(error))
+            raise
 
-    processes = [fork.Process(target=start, args=(number,)) for number in range(count)]
+    processes = [fork.Process(target=start, args=(number,), daemon=True) for number in range(count)]
     for process in processes:
         process.start()
-    print(json.dumps([results.get() for _ in processes]))
+    signal.alarm(60)  # should one of them die without a word
+    found = [results.get() for _ in processes]
     for process in processes:
         process.join()
+    print(json.dumps(found))
     sys.exit(any(process.exitcode for process in processes))
 
 

@@ -22,7 +22,9 @@ JOBS = 120
 def hammer(action, address):
     """What each of several processes found that did `action` at once."""
     command = [sys.executable, HAMMER, action, address, str(PROCESSES)]
-    return json.loads(subprocess.run(command, capture_output=True, check=True, timeout=120).stdout)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return json.loads(ended.stdout)
 
 
 def ask(catalog, tag):
