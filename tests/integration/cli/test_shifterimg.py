@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import pwd
 import re
 import shlex
 import signal
@@ -124,7 +125,11 @@ def own_home(tmp_path):
     """A command prefix: the caller's home is another directory, for that command only."""
     home = tmp_path / "home"
     home.mkdir()
-    script = f'mount --bind {shlex.quote(str(home))} "$(getent passwd $(id -u) | cut -d: -f6)"'
+    # The name of the home changes, not what is there: this checkout may well lie below it.
+    accounts = tmp_path / "passwd"
+    caller = pwd.getpwuid(os.getuid())
+    accounts.write_text(f"{caller.pw_name}:x:{caller.pw_uid}:{caller.pw_gid}::{home}:/bin/sh\n")
+    script = f"mount --bind {shlex.quote(str(accounts))} /etc/passwd"
     return home, ["unshare", "--mount", "sh", "-c", f'{script} && exec "$@"', "sh"]
 
 
