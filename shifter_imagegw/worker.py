@@ -61,7 +61,7 @@ class Worker:
                 if not self.work_once():
                     self._wait(IDLE_SECONDS)
         finally:
-            self._release()
+            self._give_back()
 
     def work_once(self) -> bool:
         """Do one job; whether there was one."""
@@ -75,9 +75,9 @@ class Worker:
         self._work_on(claim)
         return True
 
-    def _release(self) -> None:
+    def _give_back(self) -> None:
         try:
-            self._catalog.release([self._name])
+            self._catalog.give_back(self._name)
         except CatalogError as error:
             log.error("lease not released reason=%s", error)
 

@@ -97,6 +97,9 @@ class Catalog(Protocol):
     def finish_expire(self, claim: Claim) -> None:
         """End a removal: EXPIRED."""
 
+    def give_back(self, worker: str) -> None:
+        """End the leases of a worker that stops in good order: its tries do not count."""
+
     def release(self, workers: Collection[str]) -> int:
         """End the leases of workers that are known to be dead; how many there were."""
 

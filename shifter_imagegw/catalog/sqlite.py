@@ -268,6 +268,14 @@ class SqliteCatalog:
             {"state": PullState.EXPIRED.value, "status_message": "EXPIRED"} | _NOBODYS,
         )
 
+    def give_back(self, worker: str) -> None:
+        with self._file.writing() as connection:
+            connection.execute(
+                "UPDATE images SET owner = NULL, token = NULL, lease_end = NULL,"
+                " attempts = attempts - 1 WHERE token IS NOT NULL AND owner = ?",
+                (worker,),
+            )
+
     def release(self, workers: Collection[str]) -> int:
         with self._file.writing() as connection:
             cursor = connection.execute(

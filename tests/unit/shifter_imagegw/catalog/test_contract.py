@@ -158,6 +158,15 @@ def test_the_leases_of_dead_workers_can_be_ended(catalog):
     assert claim_in(catalog).record.pull_tag == "app:0"
 
 
+def test_a_worker_that_stops_in_order_gives_back_its_job_and_the_try(catalog):
+    catalog.add_pull(new_pull(), NOW)
+    for _ in range(5):
+        assert claim_in(catalog, worker="restarted").record.attempts == 1
+        catalog.give_back("restarted")
+
+    assert claim_in(catalog).record.attempts == 1
+
+
 @pytest.mark.parametrize(
     "write",
     [
