@@ -18,6 +18,7 @@ T = TypeVar("T")
 _COMPRESSORS = ("gzip", "lz4", "lzo", "xz", "zstd")
 _HAVE_LEVELS = ("gzip", "lzo", "zstd")
 _JOBS_MAX = 16
+_QUICKEST = 1  # of zstd: packing is what a pull waits for, and level 3 saves but one twentieth
 _PROBE = 4 << 20  # bytes; more than the tool writes at once
 # Options of mksquashfs that say what holds here anyway.
 _ALWAYS_SO = frozenset(
@@ -64,7 +65,7 @@ class SquashfsOptions:
 
     def arguments(self) -> list[str]:
         """Say the same to tar2sqfs."""
-        level = 3 if self.level is None and self.compressor == "zstd" else self.level
+        level = _QUICKEST if self.level is None and self.compressor == "zstd" else self.level
         arguments = [
             f"--compressor={self.compressor}",
             f"--block-size={self.block_size}",
