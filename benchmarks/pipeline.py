@@ -42,7 +42,7 @@ def pipeline(address: str, image: str, directory: Path) -> None:
     with _fetched(address, image, directory) as layers:
 
         def write_tar(out: BinaryIO) -> None:
-            flatten(layers, out, spool_directory=directory)
+            flatten(layers, out)
 
         squashfs.make(write_tar, directory / "image.squashfs", ())
 
@@ -50,7 +50,7 @@ def pipeline(address: str, image: str, directory: Path) -> None:
 def floor(address: str, image: str, directory: Path) -> None:
     """Download, check, gunzip and merge: everything but making an image of it."""
     with _fetched(address, image, directory) as layers, open(os.devnull, "wb") as nowhere:
-        flatten(layers, nowhere, spool_directory=directory)
+        flatten(layers, nowhere)
 
 
 def gunzip(address: str, image: str, directory: Path) -> None:

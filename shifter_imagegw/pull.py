@@ -155,7 +155,6 @@ class Pull:
                 return flatten(
                     self._paths_of(fetches.futures),
                     out,
-                    spool_directory=self._config.cache_directory,
                     progress=self._keep_going,
                 )
 

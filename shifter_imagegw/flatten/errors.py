@@ -28,7 +28,3 @@ class LayerTooLargeError(LayerError):
 
 class UnsafeLayerError(LayerError):
     """A layer tries to leave the tree."""
-
-
-class SpoolError(FlattenError):
-    """Bytes that are needed later could not be kept."""

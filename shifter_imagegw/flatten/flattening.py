@@ -34,7 +34,6 @@ def flatten(
     layers: Sequence[Callable[[], Path]],
     out: BinaryIO,
     *,
-    spool_directory: Path,
     progress: Progress | None = None,
     limits: Limits | None = None,
 ) -> FlattenReport:
@@ -42,8 +41,8 @@ def flatten(
 
     Each layer is a function that waits until its blob is complete and gives its path; it is called
     from another thread, and what it raises is raised here. `progress` gets the number of bytes of
-    all blobs that are done. Raises LayerError, SpoolError, and, only when `out` cannot be
-    rewound, StreamSpoiledError.
+    all blobs that are done. Raises LayerError and, only when `out` cannot be rewound,
+    StreamSpoiledError.
     """
     blobs = [functools.cache(layer) for layer in layers]
     report = progress or _ignore
@@ -56,7 +55,7 @@ def flatten(
     start = out.tell() if can_rewind else 0
     write_again = functools.partial(sequential.flatten, blobs, progress=report, limits=limits)
     try:
-        return topdown.flatten(blobs, out, spool_directory, report, limits)
+        return topdown.flatten(blobs, out, report, limits)
     except topdown.NotTopDownError as error:
         if not can_rewind:
             raise StreamSpoiledError(write_again, str(error)) from error

@@ -95,12 +95,6 @@ class TarReader:
             yield from self.data()
             yield from _zeros(-member.size % BLOCK)
 
-    def stored_data(self) -> Iterator[memoryview]:
-        """Give the bytes that the layer holds, one segment after the other."""
-        padded, self._rest = self._rest, 0
-        yield from self._stream.pieces(self._member.stored, self._show)
-        self._stream.skip(padded - self._member.stored, self._show)
-
     def _next(self) -> Member | None:
         extensions: dict[bytes, bytes] = {}
         map_0_0: list[int] = []

@@ -22,8 +22,8 @@ from typing import BinaryIO, NamedTuple
 from shifter_imagegw.flatten import ahead, names
 from shifter_imagegw.flatten.errors import UnsafeLayerError
 from shifter_imagegw.flatten.limits import Budget, Limits
+from shifter_imagegw.flatten.owed import Owed
 from shifter_imagegw.flatten.report import FlattenReport
-from shifter_imagegw.flatten.spool import Spool
 from shifter_imagegw.flatten.tar_reader import (
     DIRECTORY,
     FILE,
@@ -60,15 +60,15 @@ class Directory:
 class Hidden:
     """An entry of the current layer that is not seen, though a hard link to it may be."""
 
-    __slots__ = ("kind", "link", "mode", "mtime", "place", "shown_as", "size")
+    __slots__ = ("kind", "link", "mode", "mtime", "number", "shown_as", "size")
 
-    def __init__(self, member: Member) -> None:
+    def __init__(self, member: Member, number: int) -> None:
+        self.number = number  # its place among the layer's entries
         self.kind = member.kind
         self.link = member.link
         self.mode = member.mode
         self.mtime = member.mtime
         self.size = member.size
-        self.place = 0  # in the spool
         self.shown_as: bytes | None = None  # the path it was written under
 
 
@@ -87,44 +87,56 @@ _CLAIM_KINDS = {FILE: _FILE_CLAIM, SYMLINK: _SYMLINK_CLAIM}
 def flatten(
     layers: Sequence[Callable[[], Path]],
     out: BinaryIO,
-    spool_directory: Path,
     progress: Callable[[int], None],
     limits: Limits,
 ) -> FlattenReport:
     """Write the merged stream; see `flattening.flatten`. Raises NotTopDownError."""
-    spool = Spool(spool_directory)
-    merge = _Merge(TarWriter(out), spool)
+    merge = _Merge(TarWriter(out))
     budget = Budget(limits)
     done = 0
-    try:
-        with ahead.streams(layers, reversed(range(len(layers))), budget) as streams:
-            for number, stream in streams:
-                reader = TarReader(stream, budget)
-                merge.begin(number)
-                packed_read = 0
-                for member in reader:
-                    merge.add(member, reader, stream.name)
-                    if stream.packed_read != packed_read:
-                        packed_read = stream.packed_read
-                        progress(done + packed_read)
-                done += stream.size
-                progress(done)
-    finally:
-        spool.close()
+    with ahead.streams(layers, reversed(range(len(layers))), budget) as streams:
+        for number, stream in streams:
+            reader = TarReader(stream, budget)
+            merge.begin(number)
+            packed_read = 0
+            for member in reader:
+                merge.add(member, reader, stream.name)
+                if stream.packed_read != packed_read:
+                    packed_read = stream.packed_read
+                    progress(done + packed_read)
+            if merge.owed:
+                _read_again(layers, number, merge, Budget(limits))
+            done += stream.size
+            progress(done)
     return merge.finish()
+
+
+def _read_again(
+    layers: Sequence[Callable[[], Path]], number: int, merge: _Merge, budget: Budget
+) -> None:
+    """Give the merge the bytes that it passed over and then found to be wanted."""
+    with ahead.streams(layers, [number], budget) as streams:
+        for _, stream in streams:
+            reader = TarReader(stream, budget)
+            for place, member in enumerate(reader):
+                merge.owed.pay(place, member, reader)
+                if not merge.owed:
+                    break
+    merge.owed.settle()
 
 
 class _Merge:
     """The tree as far as it is known, and what the current layer said so far."""
 
-    def __init__(self, writer: TarWriter, spool: Spool) -> None:
+    def __init__(self, writer: TarWriter) -> None:
         self._writer = writer
-        self._spool = spool
         self._report = FlattenReport()
         self._root = Directory()
         self._assumed: dict[bytes, int] = {}  # path -> the lowest layer that assumed
         self._layer = 0
+        self._number = -1  # of the current entry, within its layer
         self._claims: list[int] = []  # of the current layer, by kind; shared, to save memory
+        self.owed = Owed(writer)
         # What the current layer named or used, by path:
         self._entered: dict[bytes, Directory | None] = {}  # as directories; None where unseen
         self._named_directories: set[bytes] = set()
@@ -136,9 +148,10 @@ class _Merge:
         self._entered = {}
         self._hidden = {}
         self._named_directories = set()
-        self._spool.clear()
+        self._number = -1
 
     def add(self, member: Member, reader: TarReader, layer_name: str) -> None:
+        self._number += 1
         path = member.name
         above, _, base = path.rpartition(b"/")
         if b".wh." in path:
@@ -231,7 +244,7 @@ class _Merge:
         if path in self._named_directories or path in self._entered or path in self._hidden:
             raise _not_top_down(path)
         if parent is None:
-            self._hide(path, member, reader)
+            self._hide(path, member)
             return
         node = parent.children.get(base)
         if isinstance(node, Directory):
@@ -240,11 +253,11 @@ class _Merge:
                 # put into it.
                 node.opaque = max(node.opaque, layer)
                 node.hides_below = max(node.hides_below, layer)
-                self._hide(path, member, reader)
+                self._hide(path, member)
                 return
         elif node is not None:
             if node // 4 > layer:
-                self._hide(path, member, reader)
+                self._hide(path, member)
                 return
             if node % 4 != _WHITEOUT_CLAIM:
                 raise _not_top_down(path)
@@ -282,12 +295,11 @@ class _Merge:
             self._writer.symlink(path, target.link, target.mtime)
         else:
             self._report.bytes += target.size
-            data = self._spool.padded(target.place, target.size)
-            self._writer.file(path, target.mode, target.mtime, target.size, data)
+            self.owed.promise(target.number, path)
         return claim
 
     def _show_link_to(self, path: bytes, shown: Shown) -> int:
-        if shown.claim % 4 != _DROPPED_CLAIM:
+        if shown.claim % 4 != _DROPPED_CLAIM and not self.owed.link(path, shown.path):
             self._writer.hard_link(path, shown.path)
         return shown.claim
 
@@ -303,14 +315,11 @@ class _Merge:
             return Shown(member.link, claim)
         raise _not_top_down(member.link)
 
-    def _hide(self, path: bytes, member: Member, reader: TarReader) -> None:
+    def _hide(self, path: bytes, member: Member) -> None:
         if member.kind == HARD_LINK:
             self._hidden[path] = self._target(member)
             return
-        hidden = self._hidden[path] = Hidden(member)
-        if member.kind == FILE:
-            segments = [(0, member.size)] if member.sparse is None else member.sparse
-            hidden.place = self._spool.keep(segments, member.size, reader.stored_data())
+        self._hidden[path] = Hidden(member, self._number)
 
     def _enter(self, path: bytes, *, for_whiteout: bool = False) -> Directory | None:
         """Give the directory into which this layer puts something; None if it is not seen."""

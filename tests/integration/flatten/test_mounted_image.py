@@ -119,7 +119,7 @@ def _write(folder: Path, stack: Sequence[Sequence[Entry]]) -> list[Path]:
 def _make_image(folder: Path, stack: Sequence[Sequence[Entry]]) -> Path:
     layers = [lambda path=path: path for path in _write(folder, stack)]
     image = folder / "image.squashfs"
-    squashfs.make(lambda out: flatten(layers, out, spool_directory=folder), image)
+    squashfs.make(lambda out: flatten(layers, out), image)
     return image
 
 

@@ -87,9 +87,7 @@ def flatten_blobs(
         path.write_bytes(blob)
         paths.append(path)
     out = io.BytesIO()
-    report = flatten(
-        [lambda path=path: path for path in paths], out, spool_directory=folder, limits=limits
-    )
+    report = flatten([lambda path=path: path for path in paths], out, limits=limits)
     return out.getvalue(), report
 
 

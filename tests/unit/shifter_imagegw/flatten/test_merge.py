@@ -334,7 +334,7 @@ def test_what_fetching_a_layer_raises_is_raised(tmp_path):
         raise ConnectionError("registry went away")
 
     with pytest.raises(ConnectionError, match="registry went away"):
-        flatten([fail], io.BytesIO(), spool_directory=tmp_path)
+        flatten([fail], io.BytesIO())
 
 
 def test_more_entries_than_allowed_are_refused(tmp_path):
@@ -356,7 +356,6 @@ def test_progress_ends_with_the_size_of_all_blobs(tmp_path):
     flatten(
         [lambda: tmp_path / "0", lambda: tmp_path / "1"],
         io.BytesIO(),
-        spool_directory=tmp_path,
         progress=seen.append,
     )
 
@@ -374,7 +373,7 @@ def test_a_stream_that_cannot_be_rewound_is_written_again_on_request(tmp_path):
     again = io.BytesIO()
 
     with pytest.raises(StreamSpoiledError) as spoiled:
-        flatten([lambda: tmp_path / "layer"], _Pipe(), spool_directory=tmp_path)
+        flatten([lambda: tmp_path / "layer"], _Pipe())
     report = spoiled.value.write_again(again)
 
     assert _contents(tree_of(again.getvalue())) == {"a": b"second"}

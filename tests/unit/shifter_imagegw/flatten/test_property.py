@@ -54,7 +54,7 @@ def test_both_ways_to_merge_agree(stack):
             layers.append(lambda path=path: path)
         one, other = io.BytesIO(), io.BytesIO()
         try:
-            first = topdown.flatten(layers, one, Path(name), lambda _: None, Limits())
+            first = topdown.flatten(layers, one, lambda _: None, Limits())
         except topdown.NotTopDownError:
             assume(False)
 
