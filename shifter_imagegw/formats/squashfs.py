@@ -18,6 +18,7 @@ T = TypeVar("T")
 _COMPRESSORS = ("gzip", "lz4", "lzo", "xz", "zstd")
 _HAVE_LEVELS = ("gzip", "lzo", "zstd")
 _JOBS_MAX = 16
+_BACKLOG = 64  # blocks read ahead: evens out small and large files, at the price of 8 MiB
 _QUICKEST = 1  # of zstd: packing is what a pull waits for, and level 3 saves but one twentieth
 _PROBE = 4 << 20  # bytes; more than the tool writes at once
 # Options of mksquashfs that say what holds here anyway.
@@ -70,6 +71,7 @@ class SquashfsOptions:
             f"--compressor={self.compressor}",
             f"--block-size={self.block_size}",
             f"--num-jobs={self.jobs or min(_JOBS_MAX, len(os.sched_getaffinity(0)))}",
+            f"--queue-backlog={_BACKLOG}",
         ]
         if level is not None and self.compressor in _HAVE_LEVELS:
             arguments.append(f"--comp-extra=level={level}")
