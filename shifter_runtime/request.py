@@ -8,10 +8,9 @@ Arguments and environment may hold any bytes; what is not UTF-8 is kept as surro
 
 from __future__ import annotations
 
-from shifter_common.errors import InvalidReferenceError
 from shifter_common.reference import IMAGE_TYPES, ImageReference
 from shifter_runtime import volumes
-from shifter_runtime.errors import UsageError
+from shifter_runtime.errors import NotPermittedError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -122,7 +121,7 @@ def parse(
         typed_image, environment, default_type
     )
     if request.reference.image_type == "local" and not allow_local:
-        raise UsageError(
+        raise NotPermittedError(
             f"image {str(request.reference)!r}: this site does not allow directories as images "
             "(allowLocalChroot in udiRoot.conf): choose an image of type docker, custom or id"
         )
@@ -199,10 +198,7 @@ def _choose_image(
 def _reference(text: str, default_type: str, what: str) -> ImageReference:
     if not text:
         raise UsageError(f"{what} is empty: write {what}=docker:NAME:TAG")
-    try:
-        return ImageReference.parse(text, default_type)
-    except InvalidReferenceError as error:
-        raise UsageError(str(error)) from error
+    return ImageReference.parse(text, default_type)
 
 
 def _from_environment(environment: Mapping[str, str], name: str) -> str:

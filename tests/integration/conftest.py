@@ -30,6 +30,11 @@ import pytest
 import requests
 
 from shifter_common import munge
+from tests.integration.installation import (  # noqa: F401 - fixtures for every folder below
+    installation,
+    script,
+    unused_prefix,
+)
 
 SYSTEM = "cluster"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"

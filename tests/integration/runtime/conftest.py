@@ -10,12 +10,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.install.conftest import installation  # noqa: F401
 from tests.integration.runtime.node import ALICE, BOB, GROUP, PASSWD, Node, host_state
 
 
 @pytest.fixture(scope="session")
-def installed_node(installation) -> Node:  # noqa: F811
+def installed_node(installation) -> Node:
     node = Node(installation.prefix)
     (node.prefix / "etc/files").mkdir()
     (node.prefix / "etc/files/passwd").write_text(PASSWD)

@@ -12,7 +12,7 @@ from shifter_common.errors import InvalidReferenceError, ShifterError
 from shifter_common.reference import ImageReference
 from shifter_runtime import request as requests
 from shifter_runtime import usage
-from shifter_runtime.errors import UsageError, VolumeError
+from shifter_runtime.errors import NotPermittedError, UsageError, VolumeError
 from shifter_runtime.volumes import signature
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "cli"
@@ -128,7 +128,7 @@ def test_recorded_command_lines_are_understood_or_refused_as_before(case):
     if case in REFUSED:
         with pytest.raises(ShifterError, match=REFUSED[case]) as raised:
             parse_case(case)
-        assert isinstance(raised.value, UsageError | VolumeError)
+        assert isinstance(raised.value, UsageError | VolumeError | InvalidReferenceError)
     else:
         request = parse_case(case)
         understood = UNDERSTOOD.get(case, {})
@@ -206,11 +206,9 @@ def test_options_are_read_as_getopt_long_does(words, expected):
         (["-V"], "option '-V' requires an argument"),
         (["--env-file"], "option '--env-file' requires an argument"),
         (["-e", "=x"], "--env '=x' is not of the form NAME=value"),
-        (["-i=x"], "'docker:=x' is no image name: it holds '='"),
         (["-i", ""], "--image is empty: write --image=docker:NAME:TAG"),
         (["--workdir="], "--workdir= names nothing: write --workdir=DIRECTORY, or --workdir alone"),
         (["--entrypoint="], "--entrypoint= names nothing: write --entrypoint=PROGRAM"),
-        (["--image=local:/x"], "this site does not allow directories as images"),
     ],
 )
 def test_a_wrong_option_is_named(words, message):
@@ -296,7 +294,7 @@ def test_a_directory_is_an_image_where_the_site_allows_it():
 
 
 def test_a_directory_from_the_environment_needs_the_site_s_permission_too():
-    with pytest.raises(UsageError, match="allowLocalChroot"):
+    with pytest.raises(NotPermittedError, match="allowLocalChroot"):
         requests.parse([], {"SHIFTER_IMAGETYPE": "local", "SHIFTER_IMAGE": "/x"})
 
 
