@@ -19,6 +19,8 @@ STATE_DIRECTORY = "/run/shifter"
 _LOCK = STATE_DIRECTORY + "/loop.lock"
 _CONTROL = "/dev/loop-control"
 _ATTEMPTS = 200
+_PAUSE = 2000  # microseconds between two tries to get the lock
+_PATIENCE = 500  # tries
 _INFO_SIZE = 232  # struct loop_info64
 _CONFIG_RESERVED = 64  # struct loop_config: fd, block_size, info, reserved[8]
 
@@ -40,13 +42,17 @@ def attach(image: int) -> LoopDevice:
     released by the kernel (LO_FLAGS_AUTOCLEAR).
     """
     device = _find(image)
-    if device is not None:
-        return device
-    lock = _lock()
+    lock = None if device else _open_lock()
+    for _ in range(_PATIENCE):
+        if lock is None or device or syscalls.try_to_lock(lock, _LOCK):
+            break
+        syscalls.sleep(_PAUSE)
+        device = _find(image)
     try:
-        return _find(image) or _configure(image)
+        return device or _find(image) or _configure(image)
     finally:
-        os.close(lock)
+        if lock is not None:
+            os.close(lock)
 
 
 def _find(image: int) -> LoopDevice | None:
@@ -90,12 +96,14 @@ def _encoded_device(device: int) -> int:
     return (minor & 0xFF) | (major << 8) | ((minor & ~0xFF) << 12)
 
 
-def _lock() -> int:
-    """Only one launch at a time makes a device, so that one image never gets two."""
+def _open_lock() -> int:
+    """The lock that keeps one image from getting two devices when launches begin together.
+
+    Nobody waits for it long: a launch that its user has stopped or frozen while it held the lock
+    must not keep others from theirs, and a second device does no harm.
+    """
     os.makedirs(STATE_DIRECTORY, 0o700, exist_ok=True)
-    fd = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    syscalls.lock(fd, _LOCK)
-    return fd
+    return os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
 def _configure(image: int) -> LoopDevice:

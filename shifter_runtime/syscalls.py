@@ -44,6 +44,7 @@ LOOP_GET_STATUS64 = 0x4C05
 LOOP_CTL_GET_FREE = 0x4C82
 
 LOCK_EX = 2
+LOCK_NB = 4
 
 PR_CAPBSET_DROP = 24
 PR_SET_NO_NEW_PRIVS = 38
@@ -77,6 +78,10 @@ class _Long(_ctypes._SimpleCData):  # type: ignore[type-arg]
     _type_ = "l"
 
 
+class _Int(_ctypes._SimpleCData):  # type: ignore[type-arg]
+    _type_ = "i"
+
+
 class _Text(_ctypes._SimpleCData):  # type: ignore[type-arg]
     _type_ = "z"
 
@@ -98,7 +103,8 @@ else:
 
 class _Function(_ctypes.CFuncPtr):
     _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
-    _restype_ = _Long
+    # As the C functions say: read as a long, the int -1 may look like a large positive number.
+    _restype_ = _Int
 
 
 _libc = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]
@@ -111,7 +117,9 @@ def _function(name: str, *types: type) -> _Function:
 
 
 def _call(*types: type) -> _Function:
-    return _function("syscall", _Long, *types)
+    function = _function("syscall", _Long, *types)
+    function.restype = _Long
+    return function
 
 
 _open_tree = _call(_Long, _Text, _Long)
@@ -128,9 +136,10 @@ _pivot_root = _function("pivot_root", _Text, _Text)
 _ioctl_number = _function("ioctl", _Long, _Long, _Long)
 _ioctl_buffer = _function("ioctl", _Long, _Long, _Buffer)
 _flock = _function("flock", _Long, _Long)
+_usleep = _function("usleep", _Long)
 _prctl = _function("prctl", _Long, _Long, _Long, _Long, _Long)
 _capset = _function("capset", _Text, _Text)
-_signal = _function("signal", _Long, _Long)
+_signal = _function("signal", _Int, _Long)
 
 
 def _checked(result: int, what: str) -> int:
@@ -226,9 +235,18 @@ def control(fd: int, request: int, argument: bytes | int, name: str) -> tuple[in
     return result, buffer.raw[: len(argument)]
 
 
-def lock(fd: int, name: str) -> None:
-    """Wait for an exclusive flock(2)."""
-    _checked(_flock(fd, LOCK_EX), name)
+def try_to_lock(fd: int, name: str) -> bool:
+    """Take an exclusive flock(2) if nobody holds it; whether that worked."""
+    try:
+        _checked(_flock(fd, LOCK_EX | LOCK_NB), name)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def sleep(microseconds: int) -> None:
+    """usleep(3)."""
+    _usleep(microseconds)
 
 
 def prctl(operation: int, argument: int = 0) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import signal
@@ -38,6 +39,14 @@ def test_a_hundred_launches_at_once_share_one_loop_device(node):
         assert len(host_state(node.prefix)) == 1
     finally:
         stop(running)
+
+
+def test_a_launch_that_hangs_with_the_lock_keeps_nobody_from_his(node):
+    assert node.run("true").returncode == 0  # makes the lock file
+    with open("/run/shifter/loop.lock") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+
+        assert node.run("true").returncode == 0
 
 
 def test_two_images_have_a_device_each(node):

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How a loop device is told to belong to a file."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+from shifter_runtime import loop, syscalls
+
+
+@pytest.mark.parametrize(
+    ("major", "minor", "encoded"),
+    [(8, 1, 0x801), (0, 0x2B, 0x2B), (254, 0, 0xFE00), (0, 0x12345, 0x12300045)],
+)
+def test_device_numbers_are_written_as_the_kernel_does(major, minor, encoded):
+    assert loop._encoded_device(os.makedev(major, minor)) == encoded
+
+
+def info_of(path, **changed: int) -> bytes:
+    found = path.stat()
+    values = {"device": loop._encoded_device(found.st_dev), "inode": found.st_ino, "offset": 0,
+              "size_limit": 0, "flags": syscalls.LOOP_READ_ONLY} | changed  # fmt: skip
+    info = bytearray(232)
+    for at, name in ((0, "device"), (8, "inode"), (24, "offset"), (32, "size_limit")):
+        info[at : at + 8] = values[name].to_bytes(8, sys.byteorder)
+    info[52:56] = values["flags"].to_bytes(4, sys.byteorder)
+    return bytes(info)
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_ours"),
+    [
+        ({}, True),
+        ({"inode": 1}, False),
+        ({"device": 1}, False),
+        ({"offset": 512}, False),
+        ({"size_limit": 4096}, False),
+        ({"flags": 0}, False),  # somebody could write to it
+    ],
+)
+def test_only_a_whole_read_only_device_of_the_same_file_is_shared(
+    tmp_path, monkeypatch, changed, is_ours
+):
+    path = tmp_path / "image"
+    path.write_bytes(b"x")
+    info = info_of(path, **changed)
+    monkeypatch.setattr(syscalls, "control", lambda *_: (0, info))
+
+    assert loop._backs(-1, "/dev/loop0", path.stat()) is is_ours
