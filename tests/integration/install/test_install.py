@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.util
 import marshal
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -211,8 +212,14 @@ def test_wrong_arguments_are_named(script, arguments, complaint):
     assert complaint in done.stdout
 
 
-def test_a_node_without_a_gateway_gets_no_gateway(script, unused_prefix):
-    done = script("install", "--prefix", unused_prefix, "--runtime-only")
+def test_a_node_without_a_gateway_gets_none_wherever_the_checkout_is(
+    script, unused_prefix, tmp_path
+):
+    checkout = tmp_path / "two words"
+    without = shutil.ignore_patterns(".git", ".venv", "tests", "__pycache__")
+    shutil.copytree(Path(__file__).parents[3], checkout, ignore=without)
+
+    done = script(checkout / "install", "--prefix", unused_prefix, "--runtime-only")
 
     assert done.returncode == 0, done.stdout
     assert set(os.listdir(unused_prefix / "bin")) == {"shifter", "shifterimg"}
