@@ -64,7 +64,7 @@ def podman(address: str, image: str, directory: Path) -> None:
 
 def podman_fast(address: str, image: str, directory: Path) -> None:
     """The same with zstd at the level that ours uses."""
-    _podman(address, image, directory, ("-Xcompression-level", "3"))
+    _podman(address, image, directory, ("-Xcompression-level", "1"))
 
 
 def _podman(address: str, image: str, directory: Path, options: Iterable[str]) -> None:

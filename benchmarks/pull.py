@@ -40,7 +40,7 @@ CONTENDERS: dict[str, Contender] = {
         False,
     ),
     PODMAN: ("peers", "podman", ("podman", "mksquashfs"), False),
-    "podman, mksquashfs zstd level 3": (
+    "podman, mksquashfs zstd level 1": (
         *("peers", "podman-fast", ("podman", "mksquashfs")),
         False,
     ),
