@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from benchmarks.memory import watching
 
@@ -71,15 +72,7 @@ def measure(
     """Run a program to its end and return what it cost; its output goes to `log`."""
     with log.open("wb") as output:
         started = time.perf_counter()
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            cwd=directory,
-            env=None if environment is None else dict(environment),
-            start_new_session=True,
-        )
+        process = _start(command, output, environment, directory)
         try:
             # The ru_maxrss of a child begins with that of the process that started it: not used.
             with watching(process.pid) as memory:
@@ -105,15 +98,7 @@ def running(
 ) -> Iterator[int]:
     """Keep a program running, from when `ready` says so; gives its pid, and stops it by that."""
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            cwd=directory,
-            env=None if environment is None else dict(environment),
-            start_new_session=True,  # its pid then also names the group of its children
-        )
+        process = _start(command, output, environment, directory)
     try:
         _wait_until(ready, process, command, log)
         yield process.pid
@@ -143,6 +128,23 @@ def listens(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _start(
+    command: Sequence[str | Path],
+    output: BinaryIO,
+    environment: Mapping[str, str] | None,
+    directory: Path | None,
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        cwd=directory,
+        env=None if environment is None else dict(environment),
+        start_new_session=True,  # its pid then also names the group of its children
+    )
 
 
 def _wait_until(

@@ -214,8 +214,9 @@ def test_modules_are_short_or_say_why_not(path):
 
 
 def test_every_source_names_its_licence_on_top():
-    sources = [*ROOT.glob("tools/*"), *(ROOT / "tests").rglob("*.py"), *MODULES, *SCRIPTS]
-    sources += [path for package in PACKAGES for path in (ROOT / package).rglob("*.[ch]")]
+    sources = [*ROOT.glob("tools/*"), *ROOT.glob("benchmarks/*.py"), *MODULES, *SCRIPTS]
+    sources += (ROOT / "tests").rglob("*.py")
+    sources += (ROOT / "shifter_runtime/launcher").glob("*")
 
     without = [
         name_of(path)
