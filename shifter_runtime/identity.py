@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from shifter_runtime import node, syscalls
 from shifter_runtime.errors import SetupError
 
 _MOST_GROUPS = 512
-_LAST_CAPABILITY = "/proc/sys/kernel/cap_last_cap"
+_MOST_CAPABILITIES = 64  # bits of a capability set
 
 
 class Identity:
@@ -100,8 +101,7 @@ def become(user: Identity) -> None:
     The order matters: what needs privilege goes first, and each step is one that the next cannot
     undo. See capabilities(7), "Effect of user ID changes on capabilities".
     """
-    for capability in range(_last_capability() + 1):
-        syscalls.prctl(syscalls.PR_CAPBSET_DROP, capability)
+    _empty_bounding_set()
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     os.setgroups(user.groups)
     os.setresgid(user.gid, user.gid, user.gid)
@@ -111,12 +111,18 @@ def become(user: Identity) -> None:
     _require_become(user)
 
 
-def _last_capability() -> int:
-    fd = os.open(_LAST_CAPABILITY, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return int(os.read(fd, 16))
-    finally:
-        os.close(fd)
+def _empty_bounding_set() -> None:
+    """Drop what the kernel knows; it refuses the first number that is no capability.
+
+    Nothing is read for that: by now, /proc may be what image and user made of it.
+    """
+    for capability in range(_MOST_CAPABILITIES):
+        try:
+            syscalls.prctl(syscalls.PR_CAPBSET_DROP, capability)
+        except OSError as error:
+            if error.errno != errno.EINVAL or capability == 0:
+                raise
+            return
 
 
 def _require_become(user: Identity) -> None:

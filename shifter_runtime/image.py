@@ -133,7 +133,7 @@ def _read_metadata(
     name = image_id + ".meta"
     fd = _open_file(directory, name, owners, config)
     try:
-        text = trust.read_all(fd).decode("utf-8", "surrogateescape")
+        text = trust.read_all(fd, f"{config.image_path}/{name}").decode("utf-8", "surrogateescape")
     finally:
         os.close(fd)
     try:

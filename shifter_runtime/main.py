@@ -134,7 +134,7 @@ def _read_env_file(path: str) -> list[tuple[str, str]]:
     except OSError as error:
         raise SetupError(f"cannot open env-file {path!r}: {error.strerror}") from error
     try:
-        text = trust.read_all(fd).decode("utf-8", "surrogateescape")
+        text = trust.read_all(fd, f"env-file {path!r}").decode("utf-8", "surrogateescape")
     finally:
         os.close(fd)
     return environments.parse_env_file(text, path)

@@ -87,7 +87,8 @@ class Names:
 
     def _of_site(self, name: str) -> list[str]:
         if name not in self._lines:
-            self._lines[name] = trust.read(f"{self._config.etc_path}/{name}").splitlines()
+            # Not splitlines(): what else Unicode calls a line end may stand in a field.
+            self._lines[name] = trust.read(f"{self._config.etc_path}/{name}").split("\n")
         return self._lines[name]
 
 
@@ -115,7 +116,7 @@ def _read_own(path: str) -> bytes | None:
     except OSError as error:
         raise SetupError(f"cannot read {path}: {error.strerror}") from error
     try:
-        return trust.read_all(fd)
+        return trust.read_all(fd, path)
     finally:
         os.close(fd)
 

@@ -141,11 +141,13 @@ class BindSite:
         recursive: bool = False,
         devices: bool = False,
         executable: bool = True,
+        through_links: bool = True,
         propagation: str = "private",
     ) -> None:
         self.source = source
         self.target = target
         self.recursive = recursive
+        self.through_links = through_links
         self.propagation = propagation
         self.attributes = syscalls.MOUNT_ATTR_NOSUID
         if read_only:
@@ -173,6 +175,8 @@ class BindSite:
             propagation=_PROPAGATION[self.propagation],
             name=self.source,
         )
+        if not self.through_links:
+            udi.remove_link(self.target)
         if is_directory:
             target = udi.replace_directory(self.target)
         else:
@@ -185,8 +189,9 @@ class BindSite:
 class BindVolume:
     """Make a directory or file visible where the user wants it.
 
-    The source is a path in the container, opened once with the user's rights. The target is
-    judged by where it really is, after every symbolic link of the image.
+    Both are paths in the container, opened once with the user's rights; only what is missing of
+    the target is made by root. The target is judged by where it really is, after every symbolic
+    link of the image.
     """
 
     def __init__(
@@ -213,7 +218,7 @@ class BindVolume:
             propagation=syscalls.MS_PRIVATE,
             name=self.source,
         )
-        target = udi.open_target(self.target, is_directory=is_directory)
+        target = self._open_target(udi, is_directory=is_directory)
         check_target(udi.place_of(target))
         syscalls.attach(mount, target, self.target)
         os.close(target)
@@ -221,8 +226,7 @@ class BindVolume:
 
     def _open_source(self, udi: Udi) -> int:
         try:
-            with identity.AsUser(self.user):
-                return udi.open(self.source)
+            return udi.open(self.source, user=self.user)
         except FileNotFoundError:
             raise VolumeError(
                 f"volume source {self.source!r} does not exist in the container: a volume's source "
@@ -234,17 +238,26 @@ class BindVolume:
                 f"cannot use volume source {self.source!r}: {error.strerror}"
             ) from error
 
+    def _open_target(self, udi: Udi, *, is_directory: bool) -> int:
+        try:
+            return udi.open_target(self.target, is_directory=is_directory, user=self.user)
+        except OSError as error:
+            raise VolumeError(
+                f"cannot use volume target {self.target!r}: {error.strerror}"
+            ) from error
+
 
 class SealRoot:
-    """Make the container's root read-only; what is mounted below keeps its own restrictions."""
+    """Make the container's root read-only, by whichever volume it is reached, too.
+
+    What else is mounted below keeps its own restrictions.
+    """
 
     def __str__(self) -> str:
         return "make / read-only"
 
     def execute(self, udi: Udi) -> None:
-        syscalls.set_attributes(
-            udi.root, syscalls.MOUNT_ATTR_RDONLY, recursive=False, name=udi.place
-        )
+        syscalls.remount_read_only(udi.place)
 
 
 Operation = MakeDirectory | WriteFile | WriteLink | BindSite | BindVolume | SealRoot

@@ -90,11 +90,14 @@ def _site_directories(config: RuntimeConfig) -> list[Operation]:
 
 
 def _kernel_directories() -> list[Operation]:
-    """Bound, not mounted anew, so that the node's own restrictions (hidepid, say) hold inside."""
+    """Bound, not mounted anew, so that the node's own restrictions (hidepid, say) hold inside.
+
+    Never where a link of the image leads: there, a volume could cover them.
+    """
     return [
-        BindSite("/proc", "/proc", recursive=True, executable=False),
-        BindSite("/sys", "/sys", recursive=True, executable=False),
-        BindSite("/dev", "/dev", recursive=True, devices=True),
+        BindSite("/proc", "/proc", recursive=True, executable=False, through_links=False),
+        BindSite("/sys", "/sys", recursive=True, executable=False, through_links=False),
+        BindSite("/dev", "/dev", recursive=True, devices=True, through_links=False),
     ]
 
 

@@ -21,6 +21,10 @@ AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
 
 CLONE_NEWNS = 0x00020000
+MS_RDONLY = 1
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_REMOUNT = 0x20
 MS_REC = 0x4000
 MS_PRIVATE = 1 << 18
 MS_SLAVE = 1 << 19
@@ -160,6 +164,12 @@ def unshare_mounts() -> None:
 
 def change_propagation(path: str, flags: int) -> None:
     """Set the propagation of what is mounted at `path` to MS_SLAVE or MS_PRIVATE, | MS_REC."""
+    _checked(_mount(None, os.fsencode(path), None, flags, None), path)
+
+
+def remount_read_only(path: str) -> None:
+    """Let nobody write to the filesystem at `path`, by whichever mount of it: mount(2)."""
+    flags = MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV
     _checked(_mount(None, os.fsencode(path), None, flags, None), path)
 
 

@@ -6,34 +6,34 @@ from __future__ import annotations
 import os
 import stat
 
-from shifter_runtime.errors import UntrustedPathError
+from shifter_runtime.errors import SetupError, UntrustedPathError
 
 _MOST_LINKS = 16
-_MOST_BYTES = 1 << 20
+_MOST_BYTES = 16 << 20
+_PIECE = 1 << 20
 
 
 def read(path: str) -> str:
     """The text of a file that only root can change; what is checked is what is read."""
     fd = open_untouchable(path)
     try:
-        size = os.fstat(fd).st_size
-        if size > _MOST_BYTES:
-            raise UntrustedPathError(f"{path} holds {size} bytes, at most {_MOST_BYTES} are read")
-        return read_all(fd).decode("utf-8", "surrogateescape")
+        return read_all(fd, path).decode("utf-8", "surrogateescape")
     finally:
         os.close(fd)
 
 
-def read_all(fd: int) -> bytes:
-    """Everything a descriptor still gives, up to the most that Shifter reads of any file."""
+def read_all(fd: int, path: str) -> bytes:
+    """Everything a descriptor still gives; more than Shifter reads of any file is refused.
+
+    Half a file is worse than none: the half that is missing may be what keeps somebody out.
+    """
     pieces = []
     left = _MOST_BYTES
-    while left > 0:
-        piece = os.read(fd, left)
-        if not piece:
-            break
+    while piece := os.read(fd, _PIECE):
         pieces.append(piece)
         left -= len(piece)
+        if left < 0:
+            raise SetupError(f"{path} is too large: at most {_MOST_BYTES} bytes are read")
     return b"".join(pieces)
 
 

@@ -13,6 +13,7 @@ import stat
 
 from shifter_runtime import syscalls
 from shifter_runtime.errors import SetupError
+from shifter_runtime.identity import AsUser, Identity
 
 _RESOLVE = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
 
@@ -27,9 +28,12 @@ class Udi:
         self.root = root
         self.device = os.fstat(root).st_dev
 
-    def open(self, path: str, flags: int = os.O_PATH) -> int:
-        """A descriptor of what `path` means inside the container."""
-        return syscalls.open_in(self.root, path, flags, _RESOLVE)
+    def open(self, path: str, flags: int = os.O_PATH, user: Identity | None = None) -> int:
+        """A descriptor of what `path` means inside the container, for `user` or for root."""
+        if user is None:
+            return syscalls.open_in(self.root, path, flags, _RESOLVE)
+        with AsUser(user):
+            return syscalls.open_in(self.root, path, flags, _RESOLVE)
 
     def place_of(self, fd: int) -> str:
         """The path, inside the container, of the object that `fd` is open on."""
@@ -38,26 +42,50 @@ class Udi:
             raise SetupError(f"{path} is not inside the container")
         return path[len(self.place) :] or "/"
 
-    def open_directory(self, path: str, mode: int = 0o755) -> int:
-        """A descriptor of the directory `path`, made with its parents where it is missing."""
-        try:
-            return self.open(path, os.O_PATH | os.O_DIRECTORY)
-        except FileNotFoundError:
-            pass
-        parent, name = split(path)
-        directory = self.open_directory(parent)
-        try:
-            self._require_own(directory, path)
+    def open_directory(self, path: str, mode: int = 0o755, user: Identity | None = None) -> int:
+        """A descriptor of the directory `path`, made with its parents where it is missing.
+
+        What is there already is looked up with the rights of `user`, if that is given.
+        """
+        existing = path
+        missing: list[str] = []
+        while True:
             try:
-                os.mkdir(name, mode, dir_fd=directory)
-            except FileExistsError:
-                raise SetupError(
-                    f"cannot make {path} in the container: the image has a symbolic link to "
-                    "nowhere in its place; choose another path"
-                ) from None
-        finally:
-            os.close(directory)
-        return self.open(path, os.O_PATH | os.O_DIRECTORY)
+                directory = self.open(existing, os.O_PATH | os.O_DIRECTORY, user)
+                break
+            except FileNotFoundError:
+                existing, name = split(existing)
+                missing.append(name)
+        while missing:
+            name = missing.pop()
+            try:
+                child = self._make_directory(directory, name, path, 0o755 if missing else mode)
+            finally:
+                os.close(directory)
+            directory = child
+        return directory
+
+    def _make_directory(self, parent: int, name: str, path: str, mode: int) -> int:
+        self._require_own(parent, path)
+        try:
+            os.mkdir(name, mode, dir_fd=parent)
+        except FileExistsError:
+            raise SetupError(
+                f"cannot make {path} in the container: the image has a symbolic link to "
+                "nowhere in its place; choose another path"
+            ) from None
+        flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(name, flags, dir_fd=parent)
+
+    def remove_link(self, path: str) -> None:
+        """Hide the symbolic link that the image has at `path`, a name in `/`, if it has one."""
+        name = path[1:]
+        try:
+            found = os.stat(name, dir_fd=self.root, follow_symlinks=False)
+        except FileNotFoundError:
+            return
+        if stat.S_ISLNK(found.st_mode):
+            os.unlink(name, dir_fd=self.root)
 
     def replace_directory(self, path: str, mode: int = 0o755) -> int:
         """The directory `path`; what the image has there instead, if anything, is hidden."""
@@ -74,9 +102,12 @@ class Udi:
             os.close(directory)
         return self.open_directory(path, mode)
 
-    def open_target(self, path: str, *, is_directory: bool) -> int:
+    def open_target(self, path: str, *, is_directory: bool, user: Identity | None = None) -> int:
         """A descriptor of the mount point `path`, made where it is missing."""
-        fd = self.open_directory(path) if is_directory else self._open_file_target(path)
+        if is_directory:
+            fd = self.open_directory(path, user=user)
+        else:
+            fd = self._open_file_target(path, user)
         if stat.S_ISDIR(os.fstat(fd).st_mode) != is_directory:
             os.close(fd)
             raise SetupError(
@@ -85,9 +116,11 @@ class Udi:
             )
         return fd
 
-    def write_file(self, path: str, content: bytes, mode: int) -> None:
+    def write_file(
+        self, path: str, content: bytes, mode: int, user: Identity | None = None
+    ) -> None:
         """Put a file of root's at `path`, in place of what the image has there."""
-        directory, name = self._parent_of_replaced(path)
+        directory, name = self._parent_of_replaced(path, user)
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             fd = os.open(name, flags, mode, dir_fd=directory)
@@ -107,9 +140,12 @@ class Udi:
         finally:
             os.close(directory)
 
-    def _parent_of_replaced(self, path: str) -> tuple[int, str]:
+    def _parent_of_replaced(self, path: str, user: Identity | None = None) -> tuple[int, str]:
         parent, name = split(path)
-        directory = self.replace_directory(parent)
+        if user is None:
+            directory = self.replace_directory(parent)
+        else:
+            directory = self.open_directory(parent, user=user)
         try:
             self._require_own(directory, path)
             os.unlink(name, dir_fd=directory)
@@ -120,13 +156,13 @@ class Udi:
             raise
         return directory, name
 
-    def _open_file_target(self, path: str) -> int:
+    def _open_file_target(self, path: str, user: Identity | None) -> int:
         try:
-            return self.open(path)
+            return self.open(path, user=user)
         except FileNotFoundError:
             pass
-        self.write_file(path, b"", 0o644)
-        return self.open(path)
+        self.write_file(path, b"", 0o644, user)
+        return self.open(path, user=user)
 
     def _require_own(self, directory: int, path: str) -> None:
         """Root makes nothing on a filesystem that outlives the container."""

@@ -66,6 +66,17 @@ def test_a_setuid_program_of_the_image_stays_the_users(node):
     assert node.run("/bin/busybox-suid", "id", "-u").stdout == f"{ALICE}\n"
 
 
+def test_no_volume_can_be_brought_over_the_kernels_directories(node):
+    mine = node.shared / str(ALICE)
+    (mine / "sys/kernel").mkdir(parents=True)
+    (mine / "sys/kernel/cap_last_cap").write_text("0\n")
+    node.add_image(lambda tree: replace(tree, "proc", lambda path: path.symlink_to("/data")))
+
+    status = node.run(f"-V/shared/{ALICE}:/data", "cat", "/proc/self/status").stdout
+
+    assert "CapBnd:\t0000000000000000\n" in status
+
+
 def test_device_nodes_of_the_image_are_inert(node):
     def make(tree):
         os.mknod(tree / "data/zero", stat.S_IFCHR | 0o666, os.makedev(1, 5))

@@ -56,7 +56,7 @@ def test_a_configuration_that_is_a_pipe_keeps_nobody_waiting(node):
 def test_a_huge_configuration_is_refused(node):
     os.truncate(node.config, 1 << 30)
 
-    assert "at most 1048576 are read" in refusal(node)
+    assert "at most 16777216 bytes are read" in refusal(node)
 
 
 def test_a_missing_configuration_is_named(node):
@@ -168,6 +168,26 @@ def test_metadata_that_cannot_be_read_closes_the_image(node):
     node.add_image(meta="USERACL: everybody\n")
 
     assert node.run("true").returncode == 1
+
+
+def test_metadata_too_large_to_be_read_whole_closes_the_image(node):
+    # The access list would be in the half that is not read.
+    node.add_image(meta=f"WORKDIR: /{'x' * (16 << 20)}\nUSERACL: {BOB}\n")
+
+    assert ".meta is too large" in refusal(node)
+
+
+def test_only_a_line_end_ends_a_line_of_passwd(node):
+    # Else who may change his full name could say who owns which name.
+    passwd = node.prefix / "etc/files/passwd"
+    usual = passwd.read_text()
+    passwd.write_text(f"eve:x:61009:61009:\u2028bob:x:{ALICE}:{ALICE}::/:/bin/sh\n{usual}")
+    os.chown(node.images / f"{IMAGE_ID}.squashfs", ALICE, ALICE)
+    node.configure(imageOwners="bob")
+    try:
+        assert f"belongs to user {ALICE}, who does not write images here" in refusal(node)
+    finally:
+        passwd.write_text(usual)
 
 
 def test_a_module_that_would_be_needed_is_refused_not_ignored(node):

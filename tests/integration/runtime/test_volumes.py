@@ -108,6 +108,38 @@ def test_a_source_that_the_user_cannot_reach_is_refused(node, home):
     assert "Permission denied" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["secret", "no/such", "link/deeper"])
+def test_a_target_that_the_user_cannot_reach_tells_nothing_of_what_is_there(node, home, name):
+    private = node.shared / str(BOB)
+    (private / "secret").mkdir()
+    (private / "link").symlink_to("secret")
+    target = f"/shared/{BOB}/{name}"
+
+    for source in (MINE, f"{MINE}/file"):
+        done = node.run(f"-V{source}:{target}", "true")
+        assert done.returncode == 1
+        assert done.stderr == f"shifter: cannot use volume target {target!r}: Permission denied\n"
+
+
+def test_a_target_may_be_as_deep_as_a_path_can_be(node, home):
+    target = "/d" * 2000
+
+    assert node.run(f"-V{MINE}:{target}", "cat", f"{target}/file").stdout == "mine\n"
+
+
+def test_a_volume_of_the_images_own_files_is_as_read_only_as_the_root(node):
+    node.add_image(lambda tree: (tree / "data").chmod(0o777))
+
+    assert "Read-only file system" in node.run("-V/data:/again", "touch", "/again/x").stderr
+
+
+def test_a_volume_of_the_images_own_files_is_writable_where_the_root_is(node):
+    node.configure(mountUdiRootWritable=1)
+    node.add_image(lambda tree: (tree / "data").chmod(0o777))
+
+    assert node.shell("touch /again/x; ls /data", "-V/data:/again") == "x\n"
+
+
 def test_a_source_is_what_the_container_sees(node, home):
     done = node.run("-V/root:/data", "true")
 
