@@ -28,7 +28,10 @@ ACCOUNT_FILES = ("/etc/passwd", "/etc/group", "/etc/shadow", "/etc/subuid")
 def machine() -> dict[str, object]:
     """What quickstart may change on a machine."""
     return {
-        **{place: sorted(os.listdir(place)) for place in PLACES},
+        # useradd leaves copies of the files that it changed: passwd-, subuid-, ...
+        **{
+            place: sorted(name for name in os.listdir(place) if name[-1] != "-") for place in PLACES
+        },
         **{file: Path(file).read_text() for file in ACCOUNT_FILES if Path(file).exists()},
         "mounts": sorted(Path("/proc/self/mountinfo").read_text().splitlines()),
     }
