@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import stat
 
-from shifter_runtime import identity, loop, syscalls
+from shifter_runtime import identity, loop, syscalls, trust
 from shifter_runtime.errors import VolumeError
 from shifter_runtime.image import Image
 from shifter_runtime.udi import Udi
 from shifter_runtime.volumes import check_target
 
 _NOSUID_NODEV = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
+_MOST_MOUNTS = 4096  # below the container's root
 _PROPAGATION = {"private": syscalls.MS_PRIVATE, "slave": syscalls.MS_SLAVE}
 
 
@@ -223,6 +224,7 @@ class BindVolume:
         syscalls.attach(mount, target, self.target)
         os.close(target)
         os.close(mount)
+        _require_few_mounts(udi)
 
     def _open_source(self, udi: Udi) -> int:
         try:
@@ -270,6 +272,24 @@ def _attach_at(mount: int, place: str, *, keep: bool = False) -> None:
     os.close(target)
     if not keep:
         os.close(mount)
+
+
+def _require_few_mounts(udi: Udi) -> None:
+    """Refuse volumes that multiply the mounts.
+
+    A volume brings along what is mounted below its source, so each can double what there is, and
+    every mount on the node waits while the kernel copies a hundred thousand (fs.mount-max).
+    """
+    fd = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        mounts = trust.read_all(fd, "/proc/self/mountinfo")
+    finally:
+        os.close(fd)
+    place = udi.place.replace(" ", "\\040")  # as the kernel writes it
+    if mounts.count(os.fsencode(f" {place}/")) > _MOST_MOUNTS:
+        raise VolumeError(
+            f"the volumes make more than {_MOST_MOUNTS} mounts: name smaller trees, or fewer"
+        )
 
 
 def _restrictions(attributes: int) -> str:

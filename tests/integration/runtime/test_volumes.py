@@ -121,6 +121,13 @@ def test_a_target_that_the_user_cannot_reach_tells_nothing_of_what_is_there(node
         assert done.stderr == f"shifter: cannot use volume target {target!r}: Permission denied\n"
 
 
+def test_volumes_that_double_the_mounts_are_stopped_early(node):
+    done = node.run(*(f"-V/:/m{number}" for number in range(40)), "true")
+
+    assert done.returncode == 1
+    assert "the volumes make more than 4096 mounts" in done.stderr
+
+
 def test_a_target_may_be_as_deep_as_a_path_can_be(node, home):
     target = "/d" * 2000
 
