@@ -7,6 +7,9 @@ import sys
 # one thing that is compiled anew at each start: it holds as little as it can.
 sys.path.insert(0, __file__.rpartition("/shifter_runtime/")[0])
 
-from shifter_runtime.main import main  # noqa: E402
+try:
+    from shifter_runtime.main import main
 
-main(sys.argv[1:])
+    main(sys.argv[1:])
+except KeyboardInterrupt:  # while modules are loaded; later, main itself minds it
+    sys.exit(130)

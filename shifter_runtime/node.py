@@ -68,7 +68,9 @@ class Names:
             )
         for line in self._of_site("passwd"):
             name, _, uid, gid, gecos, home, shell = (line.split(":") + [""] * 7)[:7]
-            if str(key) == (uid if isinstance(key, int) else name) and uid.isdecimal():
+            if str(key) != (uid if isinstance(key, int) else name):
+                continue
+            if uid.isdecimal() and gid.isdecimal():
                 return User(name, int(uid), int(gid), gecos, home, shell)
         return None
 

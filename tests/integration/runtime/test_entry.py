@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
+import signal
 import subprocess
+import time
 
 import pytest
 
@@ -126,6 +129,29 @@ def test_the_group_of_root_never_reaches_the_program(node):
     groups = node.run("id", "-G", groups=(0,)).stdout.split()
 
     assert groups == [str(ALICE)]
+
+
+def test_a_user_whose_line_of_passwd_is_broken_is_refused_in_words(node):
+    passwd = node.prefix / "etc/files/passwd"
+    usual = passwd.read_text()
+    passwd.write_text(usual + "odd:x:61003:::/:/bin/sh\n")
+    try:
+        assert "user id 61003 has no name on this node" in node.run("true", user=61003).stderr
+    finally:
+        passwd.write_text(usual)
+
+
+def test_an_interrupted_start_leaves_no_trace_of_python(node):
+    moments = random.Random(2)
+    told = []
+    for _ in range(60):
+        process = node.start("sleep", "0.05")
+        time.sleep(moments.uniform(0.008, 0.02))
+        process.send_signal(signal.SIGINT)
+        told.append(process.communicate()[1])
+
+    # Before it runs the first line of Shifter's, the interpreter may still say so itself.
+    assert not any('entry.py", line' in text for text in told)
 
 
 def test_a_user_without_a_name_is_refused(node):
