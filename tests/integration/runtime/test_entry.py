@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -198,17 +199,29 @@ def test_tight_resource_limits_leave_nothing_behind(node, limit):
     # What is asserted is that no mount and no loop device is left: see the fixture `node`.
 
 
-def test_the_runtime_cannot_be_traced_or_dumped_by_its_user(node):
-    process = node.start("sleep", "5", image=f"id:{IMAGE_ID}")
+def test_the_runtime_can_be_neither_traced_nor_signalled_by_its_user(node):
+    slow = node.prefix / "slow/bin/shifterimg"
+    slow.parent.mkdir(parents=True)
+    slow.write_text("#!/bin/sh\nexec sleep 60\n")
+    slow.chmod(0o755)
+    node.configure(udiRootPath=node.prefix / "slow")
+    process = node.start("true", image="docker:any")
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     try:
-        maps = subprocess.run(
-            ["/bin/cat", f"/proc/{process.pid}/mem"],
-            user=ALICE, group=ALICE, extra_groups=[], capture_output=True, check=False,
-        )  # fmt: skip
-        assert maps.returncode != 0
+        while not children.read_text():  # it waits for shifterimg, and is still root
+            time.sleep(0.01)
+        for attempt in (f"open('/proc/{process.pid}/mem')", f"os.kill({process.pid}, 9)"):
+            done = subprocess.run(
+                ["/usr/bin/python3", "-c", f"import os; {attempt}"],
+                user=ALICE, group=ALICE, extra_groups=[], capture_output=True, text=True,
+                check=False,
+            )  # fmt: skip
+            assert "PermissionError" in done.stderr
     finally:
-        process.kill()
+        for child in children.read_text().split():
+            os.kill(int(child), signal.SIGKILL)
         process.communicate()
+        shutil.rmtree(node.prefix / "slow")
 
 
 def test_a_directory_is_never_taken_for_the_batch_systems_descriptor(node):
