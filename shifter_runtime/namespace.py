@@ -12,6 +12,7 @@ import os
 
 from shifter_runtime import syscalls
 from shifter_runtime.errors import SetupError
+from shifter_runtime.image import MOUNTABLE
 from shifter_runtime.plan import Plan
 from shifter_runtime.udi import Udi
 
@@ -31,7 +32,17 @@ def enter(plan: Plan) -> None:
         doing = "change root"
         _change_root(udi)
     except OSError as error:
-        raise SetupError(f"cannot {doing}: {error.strerror} ({error.filename})") from error
+        raise SetupError(f"cannot {doing}: {_reason(error)}") from error
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.ENOSYS:
+        return "this node's kernel is too old: Linux 5.12 or newer is needed"
+    if error.errno == errno.ENODEV:  # what fsopen(2) says of a filesystem that it does not know
+        return f"this node's kernel has no {error.filename}: its module is missing"
+    if error.errno == errno.EINVAL and error.filename in MOUNTABLE:
+        return f"the file is damaged, or no {error.filename} that this kernel can read"
+    return f"{error.strerror} ({error.filename})"
 
 
 def _unshare() -> None:
