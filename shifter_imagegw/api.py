@@ -9,13 +9,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.http.errors import ParseException
 
+from shifter_imagegw.api_worker import ApiWorker
+from shifter_imagegw.errors import BadRequestError
 from shifter_imagegw.supervisor import die_with_parent
 
 if TYPE_CHECKING:
     from flask import Flask
     from gunicorn.workers.base import Worker
 
+_BROKEN = BadRequestError("the request's body is not as HTTP has it")
 _THREADS = 8  # of each process; a request waits for munge and the catalog, not for the processor
 
 
@@ -33,7 +37,7 @@ class Api(BaseApplication):  # type: ignore[misc]
         self._settings: dict[str, Any] = {
             "bind": f"fd://{listener.fileno()}",
             "workers": processes,
-            "worker_class": "gthread",
+            "worker_class": ApiWorker,
             "threads": _THREADS,
             "worker_connections": 1000,
             "timeout": 30,
@@ -55,7 +59,9 @@ class Api(BaseApplication):  # type: ignore[misc]
                 self.cfg.set(name, value)
 
     def load(self) -> Flask:
-        return self._make_app()
+        app = self._make_app()
+        app.register_error_handler(ParseException, lambda _: app.handle_user_exception(_BROKEN))
+        return app
 
 
 def _after_fork(_arbiter: object, process: Worker) -> None:

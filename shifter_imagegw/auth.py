@@ -72,6 +72,10 @@ class Authenticator:
 
 
 def _munge_caller(header: str, system: SystemConfig) -> Caller:
+    if "," in header:  # how a server joins headers of one name; munge reads no further than this
+        raise NotAuthenticatedError(
+            "munge refused the credential: it is not alone: send one 'authentication' header"
+        )
     socket = None if system.munge_socket is None else str(system.munge_socket)
     try:
         credential = munge.decode(header.strip(), socket=socket)

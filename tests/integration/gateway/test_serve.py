@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from shifter_common import munge
+
 pytestmark = [pytest.mark.registry, pytest.mark.munge]
 
 SYSTEM = "cluster"
@@ -218,3 +220,41 @@ def assert_whole(gateway, image):
     checked = subprocess.run(["unsquashfs", "-lln", file], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stderr
     assert "squashfs-root/data" in checked.stdout
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        b"",
+        b"GET /api/health/ HTTP/1.1\r\nHost: ",
+        b"POST /api/pull/cluster/docker/app:1/ HTTP/1.1\r\nHost: x\r\n"
+        b"authentication: CREDENTIAL\r\nContent-Length: 2\r\n\r\n{",
+    ],
+    ids=["nothing", "header", "body"],
+)
+def test_clients_that_fall_silent_in_the_middle_keep_nobody_waiting(make_gateway, part):
+    gateway = make_gateway()
+    host, _, port = gateway.url.removeprefix("http://").partition(":")
+    with contextlib.ExitStack() as silent:
+        for _ in range(100):
+            client = silent.enter_context(socket.create_connection((host, int(port))))
+            credential = munge.encode(socket=str(gateway.munge_socket)) if part else ""
+            client.sendall(part.replace(b"CREDENTIAL", credential.encode()))
+
+        assert requests.get(f"{gateway.url}/api/health/", timeout=4).status_code == 200
+
+
+def test_a_body_in_broken_chunks_is_a_bad_request(make_gateway):
+    gateway = make_gateway()
+    credential = munge.encode(socket=str(gateway.munge_socket))
+    host, _, port = gateway.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        client.sendall(
+            b"POST /api/pull/cluster/docker/app:1/ HTTP/1.1\r\nHost: x\r\n"
+            b"authentication: " + credential.encode() + b"\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n"
+        )
+        answer = client.recv(65536)
+
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert "Traceback" not in gateway.log

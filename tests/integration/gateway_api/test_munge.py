@@ -56,10 +56,11 @@ def test_an_expired_credential_is_refused(api):
         lambda credential: credential[:40] + credential[44:],
         lambda credential: credential.replace("MUNGE", "GNUME"),
         lambda credential: f"{credential},{credential}",
+        lambda credential: f"{credential},garbage",
         lambda credential: "good:root:root::0:0",
         lambda credential: "MUNGE:" + "A" * 60_000 + ":",
     ],
-    ids=["cut", "holed", "renamed", "twice", "mock", "long"],
+    ids=["cut", "holed", "renamed", "twice", "with more", "mock", "long"],
 )
 def test_garbage_is_refused_and_queues_nothing(api, spoil):
     reason = reason_of(api.post(PULL, spoil(api.credential())))
