@@ -53,7 +53,7 @@ class Delivery(Protocol):
         """Replace the .meta of an image that is delivered already."""
 
     def is_delivered(self, image_id: str, format: str) -> bool:
-        """Whether the image and its .meta are both there."""
+        """Whether the image and its .meta are both there, and the image no shorter than it says."""
 
     def size(self, image_id: str, format: str) -> int:
         """Bytes of a delivered image."""

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from shifter_imagegw.delivery import Partial
 from shifter_imagegw.errors import ConversionError, DeliveryError
+from shifter_imagegw.formats import squashfs
 
 # Of the gateway's account only: users reach an image through the runtime, which asks its ACL.
 _FILE_MODE = 0o600
@@ -91,7 +92,10 @@ class LocalDelivery:
             _sync(self._directory)
 
     def is_delivered(self, image_id: str, format: str) -> bool:
-        return all(self._final(image_id, suffix).is_file() for suffix in ("meta", format))
+        if not all(self._final(image_id, suffix).is_file() for suffix in ("meta", format)):
+            return False
+        with self._explained("read"):
+            return not squashfs.is_cut_short(self._final(image_id, format))
 
     def size(self, image_id: str, format: str) -> int:
         with self._explained("read"):

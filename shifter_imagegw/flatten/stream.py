@@ -27,6 +27,7 @@ from shifter_imagegw.flatten.errors import (
     UnknownCompressionError,
 )
 from shifter_imagegw.flatten.limits import Budget
+from shifter_imagegw.flatten.xz import XzReader
 
 CHUNK = 1 << 20  # bytes handed over at once
 _CHUNKS_AHEAD = 4
@@ -166,7 +167,7 @@ def _open_reader(blob: BinaryIO, name: str) -> Reader:
         decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
         return cast("Reader", decompressor.stream_reader(blob, 1 << 17, read_across_frames=True))
     if magic.startswith(b"\xfd7zXZ\0"):
-        return lzma.LZMAFile(blob)
+        return XzReader(blob)
     if magic.startswith(b"BZh"):
         return bz2.BZ2File(blob)
     if (

@@ -15,6 +15,9 @@ from shifter_imagegw.run import feed
 
 T = TypeVar("T")
 
+_MAGIC = b"hsqs"
+_BYTES_USED = slice(40, 48)  # of the superblock: the size that the image says to have
+
 _COMPRESSORS = ("gzip", "lz4", "lzo", "xz", "zstd")
 _HAVE_LEVELS = ("gzip", "lzo", "zstd")
 _JOBS_MAX = 16
@@ -76,6 +79,19 @@ class SquashfsOptions:
         if level is not None and self.compressor in _HAVE_LEVELS:
             arguments.append(f"--comp-extra=level={level}")
         return arguments
+
+
+def is_cut_short(image: Path) -> bool:
+    """Whether a file is empty, or less of a squashfs than its first bytes say.
+
+    That is what a copy that broke off leaves, or a filesystem that lost the end of a file.
+    """
+    with image.open("rb") as file:
+        start = file.read(_BYTES_USED.stop)
+        size = os.fstat(file.fileno()).st_size
+    if not start.startswith(_MAGIC):
+        return not start
+    return size < max(_BYTES_USED.stop, int.from_bytes(start[_BYTES_USED], "little"))
 
 
 def make(

@@ -81,11 +81,12 @@ class BlobCache:
         except FileNotFoundError:
             return False
         with file:
-            identity = _identity(os.fstat(file.fileno()))
+            status = os.fstat(file.fileno())
+            if status.st_size != descriptor.size:
+                return False
+            identity = _identity(status)
             if self._verified.get(descriptor.digest) == identity:
                 return True
-            if os.fstat(file.fileno()).st_size != descriptor.size:
-                return False
             is_right = f"sha256:{_sha256(file.fileno(), stop)}" == descriptor.digest
         if is_right:
             self._verified[descriptor.digest] = identity

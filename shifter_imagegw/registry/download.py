@@ -48,6 +48,7 @@ class Download:
         self._hash = hashlib.sha256()
         self._done = 0  # bytes of the file that are hashed
         self._has_restarted = False
+        self._furthest = 0  # bytes; the best that any try reached
 
     def run(self) -> None:
         """Return when the file is complete and its digest is right.
@@ -94,7 +95,6 @@ class Download:
         return answer
 
     def _receive(self, answer: Answer) -> None:
-        began = self._done
         while (missing := self._blob.size - self._done) > 0:
             require_wanted(self._stop)
             chunk = answer.read_some(min(_CHUNK, missing + 1))
@@ -106,7 +106,10 @@ class Download:
             if len(chunk) > missing:
                 raise self._too_long()
             self._write(chunk)
-            if self._done - began > _SOMEWHERE:
+            # Bytes that a try before has had, too, are no progress: a server that knows no ranges
+            # and breaks off each time would be asked for ever.
+            if self._done - self._furthest > _SOMEWHERE:
+                self._furthest = self._done
                 self._attempts.got_somewhere()
         if answer.length() is None and answer.read_some(1):
             raise self._too_long()

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shifter_imagegw.registry.document import Document
+from shifter_imagegw.registry.errors import RegistryError
 from shifter_imagegw.registry.manifest import text_or_empty
 from shifter_imagegw.registry.platforms import Platform
 
@@ -27,7 +28,8 @@ class ImageConfig:
     """None, or an empty tuple, where the image does not say.
 
     Reads what builders really write: null for absent, one string for a list of one. What has no
-    sense at all counts as absent; an image is not refused for its decoration.
+    sense at all counts as absent; an image is not refused for its decoration, but for what no
+    program can be started with.
     """
 
     architecture: str = ""
@@ -57,9 +59,9 @@ class ImageConfig:
             architecture=text_or_empty(document.get("architecture")),
             os=text_or_empty(document.get("os")),
             variant=text_or_empty(document.get("variant")) or None,
-            env=_texts(settings.get("Env")) or (),
-            entrypoint=_texts(settings.get("Entrypoint")),
-            command=_texts(settings.get("Cmd")),
+            env=_words(settings, "Env") or (),
+            entrypoint=_words(settings, "Entrypoint"),
+            command=_words(settings, "Cmd"),
             workdir=text_or_empty(settings.get("WorkingDir")) or None,
             user=text_or_empty(settings.get("User")) or None,
             labels={
@@ -88,6 +90,17 @@ def _history_entry(document: Document) -> HistoryEntry:
 
 def _mapping(value: Any) -> Mapping[str, Any]:  # noqa: ANN401
     return value if isinstance(value, dict) else {}
+
+
+def _words(settings: Mapping[str, Any], key: str) -> tuple[str, ...] | None:
+    """What a program is given. Raises RegistryError where that is impossible."""
+    words = _texts(settings.get(key))
+    if any("\0" in word for word in words or ()):
+        raise RegistryError(
+            f"the image's config is broken: {key} holds a NUL character, which no program can be "
+            "given"
+        )
+    return words
 
 
 def _texts(value: Any) -> tuple[str, ...] | None:  # noqa: ANN401

@@ -18,6 +18,7 @@ from shifter_imagegw.registry.name import is_digest
 from shifter_imagegw.registry.platforms import Platform
 
 _MOST_LAYERS = 1024  # overlay filesystems stop at 500, Docker at 127
+_LARGEST_BLOB = 1 << 50  # bytes; so that the sum of all layers is a number that databases hold
 _ATTESTATION = "vnd.docker.reference.type"
 
 
@@ -40,7 +41,7 @@ class Descriptor:
             raise RegistryError(
                 f"{what} is broken: {cleaned(repr(digest), 100)} is no sha256 digest"
             )
-        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= _LARGEST_BLOB:
             raise RegistryError(f"{what} is broken: {cleaned(repr(size), 40)} is no size")
         urls = document.get("urls")
         return cls(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import http.client
 import http.cookiejar
 import os
 import ssl
@@ -305,6 +306,8 @@ def _cause(error: Exception) -> str:
         return "its proxy needs the Python package PySocks"
     if isinstance(cause, (TimeoutError, urllib3.exceptions.TimeoutError, requests.Timeout)):
         return "no answer in time"
+    if isinstance(cause, http.client.IncompleteRead):
+        return "it ended too early"
     if isinstance(cause, OSError) and cause.strerror:
         return cleaned(cause.strerror.lower(), 80)
     return "it did not answer as a web server does"

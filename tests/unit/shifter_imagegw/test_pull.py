@@ -25,6 +25,7 @@ from shifter_imagegw.registry import (
 )
 
 IMAGE_ID = "ab" * 32
+IMAGE = b"hsqs" + bytes(36) + (48).to_bytes(8, "little")  # a superblock, as far as it is looked at
 WORKER = "node1:4711:99"
 PULLER = 1234
 
@@ -85,7 +86,7 @@ def image_dir(tmp_path):
 @pytest.fixture
 def delivered(image_dir):
     """The image is on the system already, so that nothing is fetched."""
-    (image_dir / f"{IMAGE_ID}.squashfs").write_bytes(b"hsqs")
+    (image_dir / f"{IMAGE_ID}.squashfs").write_bytes(IMAGE)
     (image_dir / f"{IMAGE_ID}.meta").write_text("FORMAT: squashfs\n")
     return image_dir
 
@@ -135,7 +136,7 @@ def test_the_record_says_what_the_image_says(run_pull, delivered):
     record = run_pull(Registry())
 
     assert record.state == PullState.READY
-    assert (record.image_id, record.tags, record.size) == (IMAGE_ID, ("lib/foo:1",), 4)
+    assert (record.image_id, record.tags, record.size) == (IMAGE_ID, ("lib/foo:1",), len(IMAGE))
     assert (record.os, record.architecture) == ("linux", "arm64")
     assert (record.env, record.entry, record.command) == (("A=1",), ("/entry",), ("x",))
     assert (record.workdir, record.labels) == ("/w", {"k": "v"})

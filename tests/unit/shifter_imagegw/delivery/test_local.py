@@ -11,6 +11,7 @@ from shifter_imagegw.errors import ConversionError, DeliveryError, LeaseLostErro
 
 IMAGE_ID = "ab" * 32
 WORKER = "node1:4711:99"
+IMAGE = b"hsqs" + bytes(36) + (50).to_bytes(8, "little") + b".."  # it says that it has 50 bytes
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def delivery(directory):
 @pytest.fixture
 def staged(delivery):
     with delivery.staging(IMAGE_ID, "squashfs", WORKER) as path:
-        path.write_bytes(b"hsqs...")
+        path.write_bytes(IMAGE)
         yield path
 
 
@@ -54,9 +55,9 @@ def recorded_changes(monkeypatch):
 def test_a_delivered_image_and_its_metadata_are_there_whole(delivery, directory, staged):
     size = delivery.deliver(staged, IMAGE_ID, "squashfs", WORKER, "FORMAT: squashfs\n", still_ours)
 
-    assert (directory / f"{IMAGE_ID}.squashfs").read_bytes() == b"hsqs..."
+    assert (directory / f"{IMAGE_ID}.squashfs").read_bytes() == IMAGE
     assert (directory / f"{IMAGE_ID}.meta").read_text() == "FORMAT: squashfs\n"
-    assert size == 7
+    assert size == len(IMAGE)
     assert delivery.is_delivered(IMAGE_ID, "squashfs")
 
 
@@ -112,7 +113,7 @@ def test_after_a_crash_at_any_step_metadata_still_promises_a_whole_image(
 
     def deliver():
         with delivery.staging(IMAGE_ID, "squashfs", WORKER) as staged:
-            staged.write_bytes(b"hsqs...")
+            staged.write_bytes(IMAGE)
             delivery.deliver(staged, IMAGE_ID, "squashfs", WORKER, "FORMAT: squashfs\n", still_ours)
 
     with monkeypatch.context() as crashing:
@@ -122,7 +123,7 @@ def test_after_a_crash_at_any_step_metadata_still_promises_a_whole_image(
             deliver()
 
     if (directory / f"{IMAGE_ID}.meta").exists():
-        assert (directory / f"{IMAGE_ID}.squashfs").read_bytes() == b"hsqs..."
+        assert (directory / f"{IMAGE_ID}.squashfs").read_bytes() == IMAGE
     deliver()
     assert sorted(os.listdir(directory)) == [f"{IMAGE_ID}.meta", f"{IMAGE_ID}.squashfs"]
 
@@ -249,3 +250,12 @@ def test_a_missing_image_directory_is_said_before_the_work_begins(tmp_path):
 
     with pytest.raises(DeliveryError, match="gone', the image directory of system 'cori', is no"):
         delivery.require_usable()
+
+
+@pytest.mark.parametrize("left", [0, 4, 49])
+def test_an_image_that_lost_its_end_is_not_delivered(delivery, directory, staged, left):
+    delivery.deliver(staged, IMAGE_ID, "squashfs", WORKER, "FORMAT: squashfs\n", still_ours)
+
+    os.truncate(directory / f"{IMAGE_ID}.squashfs", left)
+
+    assert not delivery.is_delivered(IMAGE_ID, "squashfs")

@@ -11,7 +11,7 @@ import pytest
 
 from shifter_imagegw.errors import ConversionError
 from shifter_imagegw.flatten import StreamSpoiledError
-from shifter_imagegw.formats.squashfs import SquashfsOptions, make
+from shifter_imagegw.formats.squashfs import SquashfsOptions, is_cut_short, make
 
 COMPRESSORS = {1: "gzip", 3: "lzo", 4: "xz", 5: "lz4", 6: "zstd"}
 
@@ -123,3 +123,14 @@ def test_a_spoiled_stream_is_written_again_into_a_new_file(tmp_path):
     assert make(write, tmp_path / "image") == "second report"
     make(lambda out: out.write(_tar(b"right")), tmp_path / "expected")
     assert (tmp_path / "image").read_bytes() == (tmp_path / "expected").read_bytes()
+
+
+def test_an_image_is_cut_short_once_its_last_byte_is_gone(tmp_path):
+    image = tmp_path / "image"
+    make(lambda out: out.write(_tar(b"content")), image)
+    (used,) = struct.unpack_from("<Q", image.read_bytes(), 40)
+    assert not is_cut_short(image)
+
+    image.write_bytes(image.read_bytes()[: used - 1])
+
+    assert is_cut_short(image)

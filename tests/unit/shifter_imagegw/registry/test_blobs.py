@@ -433,3 +433,20 @@ def test_leaving_early_stops_what_is_under_way_and_begins_nothing_more():
     assert begun == [layer_of(b"top")]
     assert isinstance(fetches.futures[1].exception(), FetchCancelledError)
     assert fetches.futures[0].cancelled()
+
+
+def test_a_server_without_ranges_that_always_breaks_off_is_given_up(registry, connect, cache):
+    registry.script("/blobs/", *(Reply(200, DATA, cut_at=2 << 20) for _ in range(30)))
+
+    with pytest.raises(RegistryError, match="broke: it ended too early"):
+        cache.fetch(connect(registry), "ns/app", layer_of(DATA))
+
+    assert len(registry.requests) < 10
+
+
+def test_a_size_that_is_wrong_is_refused_though_the_blob_is_cached(registry, connect, cache):
+    registry.add_blob(DATA)
+    cache.fetch(connect(registry), "ns/app", layer_of(DATA))
+
+    with pytest.raises(DigestMismatchError, match="its manifest says 10 bytes"):
+        cache.fetch(connect(registry), "ns/app", layer_of(DATA, size=10))

@@ -373,3 +373,18 @@ def test_a_schema1_signature_that_cannot_be_read_is_refused(signatures):
 def test_broken_schema1_is_refused(changes):
     with pytest.raises(RegistryError, match="broken"):
         schema1.Schema1Manifest.from_document(schema1_of((NEW, {})) | changes, "x")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("Env", ["A=1", "B=\0"]), ("Entrypoint", "sh\0"), ("Cmd", ["\0"])]
+)
+def test_a_config_that_no_program_can_be_started_with_is_refused(key, value):
+    with pytest.raises(RegistryError, match=f"{key} holds a NUL character"):
+        ImageConfig.from_document({"config": {key: value}})
+
+
+def test_a_size_beyond_all_disks_is_no_size():
+    layer = {"mediaType": min(media_types.LAYERS), "digest": digest_of(b"l"), "size": 10**30}
+
+    with pytest.raises(RegistryError, match="layer 1 of app:1 is broken: 1000.* is no size"):
+        Manifest.from_document({"config": CONFIG, "layers": [layer]}, "manifest", "app:1")
