@@ -213,6 +213,8 @@ class Service:
         return (
             pull.state is PullState.FAILURE
             and pull.image_id is None  # else it was a removal that failed
+            # What others met says nothing about who brings logins of their own.
+            and (pull.puller == caller.uid or not caller.credentials)
             and self._clock() - (pull.last_pull or 0.0) <= FAILURE_IS_NEWS.total_seconds()
             and self._catalog.tell_failure(pull, caller.uid)
         )

@@ -65,7 +65,11 @@ class Catalog(Protocol):
     def claim(
         self, systems: Collection[str], worker: str, lease: timedelta, now: float
     ) -> Claim | None:
-        """Take the oldest job (pull or expire) that is unclaimed or whose lease ran out."""
+        """Take a job (pull or expire) that is unclaimed or whose lease ran out.
+
+        Of several pullers, whoever has waited longest since a job of theirs was worked on comes
+        first, so that nobody's thousand pulls keep all others waiting; of one puller's, the oldest.
+        """
 
     def renew(self, claim: Claim, lease: timedelta, now: float) -> None:
         """Keep the claim for `lease` more, and note the heartbeat."""

@@ -162,9 +162,10 @@ class SqliteCatalog:
         self, systems: Collection[str], worker: str, lease: timedelta, now: float
     ) -> Claim | None:
         job = (
-            f"SELECT key FROM images WHERE state IN ({JOBS_SQL})"
-            " AND (token IS NULL OR lease_end <= ?)"
-            " AND system IN (SELECT value FROM json_each(?)) ORDER BY key LIMIT 1"
+            "SELECT first FROM (SELECT puller AS uid, min(key) AS first FROM images"
+            f" WHERE state IN ({JOBS_SQL}) AND (token IS NULL OR lease_end <= ?)"
+            " AND system IN (SELECT value FROM json_each(?)) GROUP BY puller)"
+            " ORDER BY (SELECT max(last_heartbeat) FROM images WHERE puller IS uid), first LIMIT 1"
         )
         of_systems = (now, json.dumps(list(systems)))
         # Looking first costs idle workers no write lock.

@@ -81,6 +81,7 @@ CREATE INDEX jobs ON images (key) WHERE state IN ({JOBS_SQL});
 CREATE INDEX failures ON images (last_pull) WHERE state = 'FAILURE';
 CREATE INDEX states ON images (system, state);
 CREATE INDEX owners ON images (owner) WHERE token IS NOT NULL;
+CREATE INDEX service ON images (puller, last_heartbeat);
 CREATE INDEX tags_of_record ON tags (record);
 PRAGMA user_version = {SCHEMA_VERSION};
 """

@@ -182,6 +182,17 @@ def test_everybody_who_waited_hears_of_the_failure(gateway):
     assert gateway.claim() is None
 
 
+def test_who_brings_logins_is_not_told_of_the_failure_of_others(gateway):
+    login = Caller(uid=1002, gid=100, known_name="bob", credentials={"default": "bob:secret"})
+    for caller in (ALICE, login):
+        pull(gateway, caller)
+    gateway.work_badly("no permission")
+
+    started = pull(gateway, login)
+
+    assert (started.state, started.puller) == (PullState.INIT, 1002)
+
+
 def test_a_failure_of_long_ago_is_no_answer(gateway, monkeypatch):
     pull(gateway)
     gateway.work_badly("no")

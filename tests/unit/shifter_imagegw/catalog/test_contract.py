@@ -421,3 +421,14 @@ def test_what_one_process_wrote_another_reads(open_catalog, image_with):
     record = publish_in(one, image_with())
 
     assert other.find_ready("mycluster", "docker", "app:1") == record
+
+
+def test_who_asks_for_a_thousand_images_does_not_keep_others_waiting(catalog):
+    for number in range(1000):
+        catalog.add_pull(new_pull(f"many:{number}", puller=1001), NOW + number)
+    catalog.add_pull(new_pull("one:1", puller=1002), NOW + 2000)
+
+    claimed = [claim_in(catalog, "mycluster", now=NOW + 3000 + n).record for n in range(4)]
+
+    assert [record.puller for record in claimed] == [1001, 1002, 1001, 1001]
+    assert [r.pull_tag for r in claimed if r.puller == 1001] == ["many:0", "many:1", "many:2"]
