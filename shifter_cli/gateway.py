@@ -176,7 +176,7 @@ def _exchange(
     url: str, method: str, path: str, credential: str, body: bytes, timeout: float
 ) -> Answer:
     """One request on a connection of its own, as the original's client does."""
-    base = urllib.parse.urlsplit(url)
+    base = _split(url)
     deadline = time.monotonic() + timeout if timeout else None
     with contextlib.closing(_connection(url, base, timeout)) as connection:
         connection.connect()
@@ -209,10 +209,21 @@ def _connection(
     except ValueError:
         host, port = None, None
     if host is None or base.scheme not in ("http", "https"):
-        raise SettingsError(f"imageGateway {url!r} in udiRoot.conf is no http:// or https:// URL")
+        raise _no_url(url)
     if base.scheme == "https":
         return http.client.HTTPSConnection(host, port, timeout=seconds)
     return http.client.HTTPConnection(host, port, timeout=seconds)
+
+
+def _split(url: str) -> urllib.parse.SplitResult:
+    try:
+        return urllib.parse.urlsplit(url)
+    except ValueError:
+        raise _no_url(url) from None
+
+
+def _no_url(url: str) -> SettingsError:
+    return SettingsError(f"imageGateway {url!r} in udiRoot.conf is no http:// or https:// URL")
 
 
 def _left(deadline: float | None) -> float | None:

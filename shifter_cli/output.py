@@ -61,6 +61,8 @@ def show_errors(errors: Iterable[ShifterError]) -> None:
 
 def complain(text: str, prefix: str = "shifterimg") -> None:
     """Tell a person why; standard output is for scripts."""
+    if sys.stderr is None:  # closed by the caller; print() would take standard output
+        return
     for line in text.split("\n"):
         if line:
             print(f"{prefix}: {printable(line)}", file=sys.stderr, flush=True)

@@ -226,6 +226,8 @@ def login(session: Session, location: str, username: str | None, password_stdin:
         username, password = prompts.ask_login(location, username)
     elif username is None:
         raise click.UsageError("--password-stdin needs --username NAME")
+    elif sys.stdin is None:
+        raise click.UsageError("--password-stdin finds standard input closed")
     else:
         password = sys.stdin.readline().rstrip("\r\n")
     credentials.require_login(location, username, password)

@@ -276,7 +276,9 @@ def test_host_that_does_not_exist_is_named(run):
     assert "http://no.such.host.invalid:5000: " in result.stderr
 
 
-@pytest.mark.parametrize("url", ["localhost:5000", "ftp://x", "http://", "http://x:port/"])
+@pytest.mark.parametrize(
+    "url", ["localhost:5000", "ftp://x", "http://", "http://x:port/", "http://[::1"]
+)
 def test_url_that_is_none_is_refused_by_name(url, run):
     result = run("images", urls=url)
 

@@ -339,6 +339,23 @@ def test_login_from_standard_input_is_stored(run, payloads, tmp_path, monkeypatc
     assert (tmp_path / ".udiRoot/.cred").read_text() == "mycluster:reg=MUNGE:1:\n"
 
 
+def test_login_from_a_closed_standard_input_is_refused(run, monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+
+    result = run("login", "reg", "--username", "bob", "--password-stdin")
+
+    assert (result.code, result.stdout) == (1, "")
+    assert "--password-stdin finds standard input closed" in result.stderr
+
+
+def test_errors_do_not_go_to_standard_output_where_standard_error_is_closed(run, monkeypatch):
+    monkeypatch.setattr("sys.stderr", None)
+
+    result = run("lookup", "no such name")
+
+    assert (result.code, result.stdout) == (1, "")
+
+
 def test_logout_removes_the_login(registry_login, run, tmp_path):
     result = run("logout", "reg")
 
