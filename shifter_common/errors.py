@@ -16,10 +16,6 @@ class InvalidMetadataError(ShifterError):
     """A .meta file that cannot be understood."""
 
 
-class InvalidKeyValueError(ShifterError):
-    """A file of `key = value` lines that cannot be understood."""
-
-
 class MungeError(ShifterError):
     """munge refused to make or to accept a credential; `code` is libmunge's own number."""
 

@@ -28,7 +28,7 @@ _DEPRECATED = frozenset(
 
 
 class RuntimeConfig:
-    """What udiRoot.conf says, with defaults where it says nothing."""
+    """What udiRoot.conf says. Every key of the original is read and checked, used or not."""
 
     path: str
     warnings: list[str]  # what is odd in the file but does not keep it from being used

@@ -26,10 +26,6 @@ class VolumeError(SetupError):
     """A volume that cannot be mounted as asked."""
 
 
-class ModuleConflictError(SetupError):
-    """Modules that are unknown, switched off or exclude each other."""
-
-
 class NotPermittedError(SetupError):
     """The caller may not use this image, or may not use Shifter at all."""
 

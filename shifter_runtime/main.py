@@ -100,6 +100,15 @@ def _require_supported(request: Request, config: RuntimeConfig) -> None:
             f"modules are not part of this release, but {', '.join(active)} would be active: "
             "write --module=none"
         )
+    for key, hook in (
+        ("sitePreMountHook", config.site_pre_mount_hook),
+        ("sitePostMountHook", config.site_post_mount_hook),
+    ):
+        if hook:
+            raise SetupError(
+                f"{config.path}: {key} is not part of this release, and a container without what "
+                f"{hook} does may not be what the site means: ask the administrator to remove it"
+            )
 
 
 def _say_what_is_odd(request: Request, config: RuntimeConfig) -> None:
@@ -107,8 +116,6 @@ def _say_what_is_odd(request: Request, config: RuntimeConfig) -> None:
         return
     for warning in config.warnings:
         _say(warning)
-    if config.site_pre_mount_hook or config.site_post_mount_hook:
-        _say("site hooks are not part of this release, so none is run")
 
 
 def _imported(name: str, names: node.Names) -> node.User:

@@ -383,16 +383,28 @@ def make_layer() -> Callable[..., bytes]:
 
 
 @pytest.fixture(scope="session")
-def munged() -> Iterator[Path]:
+def run_munged() -> Callable[[], contextlib.AbstractContextManager[Path]]:
+    """`with run_munged() as socket`: a munge daemon with a key that no other has."""
+
+    @contextlib.contextmanager
+    def run() -> Iterator[Path]:
+        # Not below pytest's directories: those are closed to others, and a socket's path is short.
+        directory = Path(tempfile.mkdtemp(prefix="shifter-munge-"))
+        directory.chmod(0o755)
+        try:
+            with running_munged(directory) as munge_socket:
+                yield munge_socket
+        finally:
+            shutil.rmtree(directory)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def munged(run_munged: Callable[[], contextlib.AbstractContextManager[Path]]) -> Iterator[Path]:
     """The socket of a munge daemon that every user of this machine may reach."""
-    # Not below pytest's directories: those are closed to others, and a socket's path is short.
-    directory = Path(tempfile.mkdtemp(prefix="shifter-munge-"))
-    directory.chmod(0o755)
-    try:
-        with running_munged(directory) as munge_socket:
-            yield munge_socket
-    finally:
-        shutil.rmtree(directory)
+    with run_munged() as munge_socket:
+        yield munge_socket
 
 
 @contextlib.contextmanager

@@ -3,13 +3,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import secrets
-import shutil
-import subprocess
-import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,51 +16,14 @@ from shifter_imagegw.catalog.sqlite import SqliteCatalog
 from shifter_imagegw.credentials import Sealer, new_key
 
 
-@contextlib.contextmanager
-def munge_daemon(key: bytes) -> Iterator[Path]:
-    """Run munged with a key; gives its socket."""
-    program = shutil.which("munged")
-    if program is None:
-        pytest.fail("munged is missing: apt-get install munge", pytrace=False)
-    # Not below pytest's directories: they are closed to others, which munged refuses.
-    directory = Path(tempfile.mkdtemp(prefix="shifter-munge-"))
-    directory.chmod(0o755)
-    (directory / "key").touch(mode=0o600)
-    (directory / "key").write_bytes(key)
-    process = subprocess.Popen(
-        [
-            program,
-            "--foreground",
-            f"--key-file={directory / 'key'}",
-            f"--socket={directory / 'socket'}",
-            f"--pid-file={directory / 'pid'}",
-            f"--seed-file={directory / 'seed'}",
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + 10
-        while not (directory / "socket").exists():
-            assert process.poll() is None, "munged has ended"
-            assert time.monotonic() < deadline, "munged makes no socket"
-            time.sleep(0.01)
-        yield directory / "socket"
-    finally:
-        process.terminate()
-        process.wait()
-        shutil.rmtree(directory)
+@pytest.fixture(scope="session")
+def own_munge(munged) -> Path:
+    return munged
 
 
 @pytest.fixture(scope="session")
-def own_munge() -> Iterator[Path]:
-    with munge_daemon(secrets.token_bytes(1024)) as socket:
-        yield socket
-
-
-@pytest.fixture(scope="session")
-def foreign_munge() -> Iterator[Path]:
-    with munge_daemon(secrets.token_bytes(1024)) as socket:
+def foreign_munge(run_munged) -> Iterator[Path]:
+    with run_munged() as socket:
         yield socket
 
 

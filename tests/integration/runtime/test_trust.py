@@ -192,3 +192,10 @@ def test_only_a_line_end_ends_a_line_of_passwd(node):
 
 def test_a_module_that_would_be_needed_is_refused_not_ignored(node):
     assert "modules are not part of this release" in refusal(node, "--module=mpich", "true")
+
+
+@pytest.mark.parametrize("key", ["sitePreMountHook", "sitePostMountHook"])
+def test_a_hook_that_would_be_needed_is_refused_not_ignored(node, key):
+    node.configure(**{key: "/etc/shifter/hook"})
+
+    assert f"{key} is not part of this release" in refusal(node)
