@@ -21,7 +21,7 @@ from shifter_common.reference import ImageReference
 # A small image is ready at once; for a large one the original's half second is often enough.
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 0.5
-_PAUSE_GROWTH = 1.05  # so by a twentieth of the time waited so far
+_PAUSE_GROWTH = 1.02  # so by a fiftieth of the time waited so far
 
 # A gateway that is being restarted loses no pull, so neither does who waits for one.
 _PATIENCE = 60.0

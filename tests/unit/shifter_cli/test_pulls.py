@@ -71,7 +71,7 @@ def test_any_other_state_ends_the_waiting(state):
 
 
 def test_pauses_grow_to_half_a_second():
-    _, _, clock = follow({ONE: [record("PULLING")] * 40 + [record("READY")]})
+    _, _, clock = follow({ONE: [record("PULLING")] * 90 + [record("READY")]})
 
     assert clock.pauses[0] == 0.1
     assert clock.pauses == sorted(clock.pauses)
