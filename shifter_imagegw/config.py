@@ -136,7 +136,6 @@ class GatewayConfig:
     authentication: Authentication
     allow_anonymous: bool
     converter_options: Mapping[str, tuple[str, ...]]  # by image format
-    examiner: Path | None
     import_users: tuple[str, ...]  # user names; nobody where empty
     anyone_may_import: bool
     metrics: bool
@@ -147,7 +146,7 @@ class GatewayConfig:
     @classmethod
     def from_mapping(cls, section: object) -> GatewayConfig:
         fields = Fields("", section, unused=_UNUSED)
-        _refuse_servers(fields)
+        _refuse_what_is_missing(fields)
         locations = {
             name: LocationConfig.from_mapping(name, value)
             for name, value in fields.take("Locations", dict).items()
@@ -174,7 +173,6 @@ class GatewayConfig:
             ),
             allow_anonymous=fields.take("AllowAnonymous", bool, default=False),
             converter_options=_converter_options(fields),
-            examiner=fields.optional_path("examiner"),
             import_users=import_users,
             anyone_may_import=import_users == ("all",),
             metrics=fields.take("Metrics", bool, default=False),
@@ -205,7 +203,7 @@ def load(path: Path) -> GatewayConfig:
         raise ConfigError(f"{path}: {error}") from None
 
 
-def _refuse_servers(fields: Fields) -> None:
+def _refuse_what_is_missing(fields: Fields) -> None:
     if fields.optional("MongoDBURI", str) is not None:
         raise ConfigError(
             "MongoDBURI: this release keeps its catalog in SQLite (see CatalogPath): "
@@ -213,6 +211,11 @@ def _refuse_servers(fields: Fields) -> None:
         )
     if fields.optional("Broker", str) is not None:
         raise ConfigError("Broker: this release runs its own workers: remove Broker")
+    if fields.optional("examiner", str) is not None:
+        raise ConfigError(
+            "examiner: this release shows images to no examiner before it publishes them: "
+            "remove examiner if that will do"
+        )
 
 
 def _one_of(fields: Fields, key: str, known: Mapping[str, object]) -> str:

@@ -33,7 +33,6 @@ OLD_FILE = {
     "LogLevel": "warn",
     "Authentication": "munge",
     "ConverterOptions": {"squashfs": ["-no-xattrs"], "ext4": "-a -b"},
-    "examiner": "/usr/bin/examiner",
     "ImportUsers": ["alice"],
     "Metrics": True,
     "Locations": {
@@ -91,7 +90,7 @@ def test_the_file_of_an_old_site_is_understood_without_a_word(tmp_path, caplog):
     assert (old.worker_threads, old.log_level, old.metrics) == (4, logging.WARNING, True)
     assert old.authentication is Authentication.MUNGE
     assert old.converter_options == {"squashfs": ("-no-xattrs",), "ext4": ("-a", "-b")}
-    assert (old.examiner, old.import_users) == (Path("/usr/bin/examiner"), ("alice",))
+    assert old.import_users == ("alice",)
     assert (old.default_location, old.default_format) == ("registry-1.docker.io", "squashfs")
     assert old.systems["mycluster"] == SystemConfig(
         name="mycluster",
@@ -125,7 +124,7 @@ def test_what_is_not_said_has_a_default(tmp_path):
     assert (few.worker_threads, few.log_level) == (1, logging.INFO)
     assert few.authentication is Authentication.MUNGE
     assert not (few.allow_anonymous or few.metrics or few.anyone_may_import)
-    assert (few.import_users, few.converter_options, few.examiner) == ((), {}, None)
+    assert (few.import_users, few.converter_options) == ((), {})
     assert few.systems["cori"].image_dir == Path("/i")
     assert few.systems["cori"].platform is None
     assert few.systems["cori"].admins == ()
@@ -240,6 +239,7 @@ def test_an_unknown_key_is_only_a_warning(tmp_path, caplog, content, warning):
             "keeps its catalog in SQLite (see CatalogPath): remove",
         ),
         (changed(Broker="redis://x"), "Broker: this release runs its own workers: remove Broker"),
+        (changed(examiner="/usr/bin/check"), "examiner: this release shows images to no examiner"),
         (changed(Authentication="none"), "Authentication must be 'munge' or 'mock', not 'none'"),
         (changed(LogLevel="loud"), "LogLevel must be 'debug' or"),
         (changed(Metrics=1), "Metrics must be a bool, not 1"),
