@@ -7,14 +7,18 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from shifter_runtime import loop
 from tests.integration.runtime.node import ALICE, BOB, GROUP, PASSWD, Node, host_state
 
 
 @pytest.fixture(scope="session")
-def installed_node(installation) -> Node:
+def installed_node(installation) -> Iterator[Node]:
+    state = Path(loop.STATE_DIRECTORY)
+    was_there = state.exists()
     node = Node(installation.prefix)
     (node.prefix / "etc/files").mkdir()
     (node.prefix / "etc/files/passwd").write_text(PASSWD)
@@ -22,7 +26,9 @@ def installed_node(installation) -> Node:
     (node.prefix / "etc/files/nsswitch.conf").write_text("passwd: files\n")
     node.images.mkdir()
     node.shared.mkdir()
-    return node
+    yield node
+    if not was_there:
+        shutil.rmtree(state, ignore_errors=True)
 
 
 @pytest.fixture
