@@ -140,8 +140,6 @@ class GatewayConfig:
     anyone_may_import: bool
     metrics: bool
     log_level: int  # of the logging module
-    mongodb_uri: str | None = None
-    broker: str | None = None
 
     @classmethod
     def from_mapping(cls, section: object) -> GatewayConfig:
