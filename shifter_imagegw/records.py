@@ -76,6 +76,13 @@ class ImageRecord:
     bytes_done: int | None = None
     bytes_total: int | None = None
     size: int | None = None  # of the image file, bytes
+    digest: str | None = None  # `sha256:…` of what it was made of: a manifest, an imported file
+    source_path: str | None = None  # of an import: the file or directory on the gateway's host
+    source_format: str | None = None  # of an import: what the user said that is
+
+    @property
+    def is_import(self) -> bool:
+        return self.source_path is not None
 
     @property
     def is_in_flight(self) -> bool:
@@ -111,7 +118,7 @@ class ImageRecord:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NewPull:
-    """What a request to pull asks for."""
+    """What a request to pull or to import asks for."""
 
     system: str
     image_type: str
@@ -121,6 +128,29 @@ class NewPull:
     group_acl: tuple[int, ...] = ()
     puller: int | None = None
     sealed_credentials: str | None = None  # see credentials.py; gone when the pull ends
+    source_path: str | None = None  # of an import
+    source_format: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Lookup:
+    """One row of the metrics: who looked up what, and when."""
+
+    user: str
+    uid: int
+    system: str
+    image_type: str
+    tag: str
+    image_id: str
+    time: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What one user's images take on one system."""
+
+    images: int
+    bytes: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -149,6 +179,7 @@ class PublishedImage:
     labels: Mapping[str, str] | None
     size: int
     expiration: float | None
+    digest: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

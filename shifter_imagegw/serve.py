@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""`shifter-gateway`: the embedded gateway, started by one command, with no other server."""
+"""`shifter-gateway serve`: the embedded gateway, started by one command, with no other server."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from typing import IO
 
 import click
 
-from shifter_common.errors import ShifterError
 from shifter_imagegw import config as configuration
 from shifter_imagegw import processes
 from shifter_imagegw.catalog.sqlite import SqliteCatalog
+from shifter_imagegw.command_options import config_option
 from shifter_imagegw.config import GatewayConfig
 from shifter_imagegw.errors import ConfigError
 
@@ -28,40 +28,9 @@ _LOG_FORMAT = "%(asctime)s %(levelname)s %(process)d %(message)s"
 _LOCK_SECONDS = 3.0
 _BACKLOG = 1024  # connections that wait while the API restarts
 
-_config_option = click.option(
-    "--config",
-    "config_path",
-    envvar="GWCONFIG",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="imagemanager.json; by default what GWCONFIG names.",
-)
 
-
-class GatewayGroup(click.Group):
-    """Shows any `ShifterError` the way click shows its own errors."""
-
-    def invoke(self, ctx: click.Context) -> object:
-        try:
-            return super().invoke(ctx)
-        except ShifterError as error:
-            raise click.ClickException(str(error)) from error
-
-
-@click.group(cls=GatewayGroup)
-def main() -> None:
-    """Shifter's image gateway: fetches images, converts them, and delivers them to systems.
-
-    \b
-    Examples:
-      shifter-gateway config check --config /etc/shifter/imagemanager.json
-      shifter-gateway serve --config /etc/shifter/imagemanager.json
-      shifter-gateway serve --config imagemanager.json --bind 0.0.0.0:5000 --workers 4
-    """
-
-
-@main.command()
-@_config_option
+@click.command()
+@config_option
 @click.option(
     "--bind",
     default="127.0.0.1:5000",
@@ -115,21 +84,6 @@ def serve(
             workers = workers or config.worker_threads
             processes.supervisor(config, listener, workers=workers, api_workers=api_workers).run()
     log.info("gateway stopped")
-
-
-@main.group()
-def config() -> None:
-    """Look at a configuration."""
-
-
-@config.command()
-@_config_option
-def check(config_path: Path) -> None:
-    """Read imagemanager.json and say what is wrong with it."""
-    logging.basicConfig(format="%(levelname)s: %(message)s")
-    loaded = configuration.load(config_path)
-    systems, locations = len(loaded.systems), len(loaded.locations)
-    click.echo(f"{config_path}: good ({systems} systems, {locations} locations)")
 
 
 def make_directories(config: GatewayConfig) -> None:

@@ -1,23 +1,40 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Where records are kept: one interface, one contract test suite, two homes (SQLite, MongoDB).
 
-Who delivers or removes the file of an image holds a lock on that file's name from before it looks
-(`find_ready_id`, or `renew` of an expire claim) until after it has written (`publish`,
-`finish_expire`): a removal whose image was published meanwhile then meets `LeaseLostError` before
-it has removed anything.
+Who delivers or removes the file of an image holds that image (`hold`) from before it looks
+(`find_ready_id`, or `renew` of an expire claim) until its job ends (`publish`, `finish_expire`): a
+removal whose image was published meanwhile then meets `LeaseLostError` before it has removed
+anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Protocol
 
-from shifter_imagegw.records import Claim, ImageRecord, NewPull, PublishedImage, PullState
+from shifter_imagegw.records import (
+    Claim,
+    ImageRecord,
+    Lookup,
+    NewPull,
+    PublishedImage,
+    PullState,
+    Usage,
+)
 
 
 class Catalog(Protocol):
-    """The truth about every image. Each method is one atomic step, safe from many processes."""
+    """The truth about every image. Each method is one atomic step, safe from many processes.
+
+    Raises `CatalogError` where the catalog cannot be read or written.
+    """
+
+    def close(self) -> None:
+        """Let go of connections; a later call opens anew."""
+
+    def check(self) -> None:
+        """Raise `CatalogError` unless the catalog can be read and written now."""
 
     # What is known
 
@@ -35,6 +52,24 @@ class Catalog(Protocol):
 
     def list_queue(self, system: str) -> list[ImageRecord]:
         """Every pull that is neither READY nor EXPIRED, oldest first."""
+
+    def list_expired(self, system: str, now: float) -> list[ImageRecord]:
+        """Every READY image whose expiration has passed."""
+
+    def usage(self, system: str, puller: int) -> Usage:
+        """What the READY images take that `puller` was the first to pull or import."""
+
+    def count_queued(self, puller: int) -> int:
+        """How many pulls and imports of one user are in flight, on all systems."""
+
+    def count_states(self) -> Mapping[tuple[str, PullState], int]:
+        """How many records there are, by system and state."""
+
+    def count_claimable(self, systems: Collection[str], now: float) -> Mapping[str, int]:
+        """How many jobs `claim` would give now, by system; those with none are left out."""
+
+    def list_lookups(self, system: str, limit: int) -> list[Lookup]:
+        """The last `limit` lookups of a system, oldest first."""
 
     # What is asked for
 
@@ -60,6 +95,15 @@ class Catalog(Protocol):
     def purge_failures(self, before: float) -> None:
         """Forget records that ended in FAILURE before that time (`fail` sets their last_pull)."""
 
+    def purge_ended(self, system: str, before: float) -> int:
+        """Forget FAILURE and EXPIRED records of a system that ended before; how many.
+
+        Of an EXPIRED one `last_pull` stands for its end.
+        """
+
+    def add_lookup(self, lookup: Lookup) -> None:
+        """Keep a row of the metrics; one that is lost in a crash is no loss."""
+
     # What workers do; every write carries the claim's token, else LeaseLostError
 
     def claim(
@@ -73,6 +117,14 @@ class Catalog(Protocol):
 
     def renew(self, claim: Claim, lease: timedelta, now: float) -> None:
         """Keep the claim for `lease` more, and note the heartbeat."""
+
+    def hold(self, claim: Claim, image_id: str, now: float) -> bool:
+        """Have an image of the claim's system for this job alone; False while another job has it.
+
+        Ends with the job (`publish`, `fail`, `finish_expire`), when it is given back, released or
+        claimed anew, and yields to others once the lease of its holder has run out. To hold what
+        one holds already is True; a job holds one image at a time.
+        """
 
     def report(
         self,
@@ -109,3 +161,12 @@ class Catalog(Protocol):
 
     def workers(self) -> list[str]:
         """Everybody who holds a lease at present."""
+
+    # What processes agree on
+
+    def elect(self, role: str, process: str, duration: timedelta, now: float) -> bool:
+        """Whether `process` has `role` for `duration` from now on.
+
+        One process has a role at a time; whoever has it may extend it; once its time has run out
+        it is anybody's.
+        """

@@ -19,6 +19,17 @@ class Partial:
     age: float
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StoredImage:
+    """An image that lies in an image directory, whether or not a record knows it."""
+
+    image_id: str
+    format: str
+    size: int  # bytes
+    age: float  # seconds since it was delivered
+    has_metadata: bool
+
+
 class Delivery(Protocol):
     """The image directory of one system. Each method raises `DeliveryError`."""
 
@@ -60,6 +71,15 @@ class Delivery(Protocol):
 
     def remove(self, image_id: str, format: str) -> None:
         """Take an image away; no complaint if it is not there."""
+
+    def index(self, image_type: str, tag: str, image_id: str) -> None:
+        """Let nodes find an image by this name when no gateway answers; see `tag_index`."""
+
+    def unindex(self, image_type: str, tag: str, image_id: str) -> None:
+        """Forget a name, unless it means another image by now."""
+
+    def images(self) -> list[StoredImage]:
+        """Every image that lies there."""
 
     def partials(self) -> list[Partial]:
         """Whatever workers have begun to write and not delivered."""

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Options that several commands of `shifter-gateway` have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+config_option = click.option(
+    "--config",
+    "config_path",
+    envvar="GWCONFIG",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="imagemanager.json; by default what GWCONFIG names.",
+)

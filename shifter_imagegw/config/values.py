@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Values of imagemanager.json that are more than a number or a text: durations, sizes, URLs."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from shifter_imagegw.config.fields import Fields
+from shifter_imagegw.errors import ConfigError
+
+_UNITS = {"B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
+
+
+def seconds(fields: Fields, key: str) -> float | None:
+    value: Any = fields.optional(key, object)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
+        raise ConfigError(f"{fields.name(key)} must be a number of seconds, not {value!r}")
+    return value
+
+
+def positive_seconds(fields: Fields, key: str, default: float) -> timedelta:
+    value = seconds(fields, key)
+    if value == 0:
+        raise ConfigError(f"{fields.name(key)} must be more than 0 seconds")
+    return timedelta(seconds=default if value is None else value)
+
+
+def days_to_seconds(fields: Fields, key: str, default: str) -> timedelta:
+    """`days:hours:minutes:seconds`."""
+    text = fields.take(key, str, default=default)
+    parts = text.split(":")
+    if len(parts) != 4 or not all(part.isdecimal() and len(part) < 6 for part in parts):
+        raise ConfigError(f"{fields.name(key)} must be 'days:hours:minutes:seconds', not {text!r}")
+    days, hours, minutes, seconds_ = map(int, parts)
+    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds_)
+
+
+def size(fields: Fields, key: str) -> int | None:
+    """Bytes, as a number or as text with a unit of 1024: `512G`, `1.5T`."""
+    value: Any = fields.optional(key, object)
+    if value is None:
+        return None
+    number, factor = value, 1
+    if isinstance(value, str) and value[-1:].upper() in _UNITS:
+        number, factor = value[:-1], _UNITS[value[-1:].upper()]
+    try:
+        found = float(number) * factor
+    except (TypeError, ValueError):
+        found = -1.0
+    if isinstance(value, bool) or not 0 < found < 2**63:
+        raise ConfigError(f"{fields.name(key)} must be a size such as '200G', not {value!r}")
+    return int(found)
+
+
+def count(fields: Fields, key: str) -> int | None:
+    value = fields.optional(key, int)
+    if value is not None and value < 1:
+        raise ConfigError(f"{fields.name(key)} must be 1 or more, not {value}")
+    return value
+
+
+def words(fields: Fields, key: str) -> tuple[str, ...]:
+    """Arguments of a program, as a list or as one text."""
+    value: Any = fields.optional(key, object)
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        try:
+            value = shlex.split(value)
+        except ValueError as error:
+            raise ConfigError(f"{fields.name(key)}: {error}: {value!r}") from error
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ConfigError(f"{fields.name(key)} must be a list of str, not {value!r}")
+    return tuple(value)
+
+
+def words_by_format(fields: Fields, key: str) -> Mapping[str, tuple[str, ...]]:
+    section = Fields(fields.name(key), fields.optional(key, dict) or {})
+    return {image_format: words(section, image_format) for image_format in section.left()}
+
+
+def existing_file(fields: Fields, key: str) -> Path | None:
+    path = fields.optional_path(key)
+    if path is not None and not path.is_file():
+        raise ConfigError(f"{fields.name(key)}: there is no file {str(path)!r}")
+    return path
+
+
+def is_host(text: str) -> bool:
+    """Whether `text` can follow `https://`; a login in it would end up in logs."""
+    try:
+        parts = urlsplit(f"https://{text}")
+        _ = parts.port
+    except ValueError:
+        return False
+    odd = "@" in parts.netloc or parts.query or parts.fragment
+    return bool(parts.hostname) and not odd and not any(map(str.isspace, text))
