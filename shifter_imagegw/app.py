@@ -17,7 +17,7 @@ from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.config import GatewayConfig
 from shifter_imagegw.credentials import Sealer
 from shifter_imagegw.errors import GatewayError
-from shifter_imagegw.service import Service
+from shifter_imagegw.service import Nudge, Service, no_nudge
 from shifter_imagegw.views import api
 
 log = logging.getLogger(__name__)
@@ -32,14 +32,16 @@ class TagConverter(BaseConverter):
     part_isolating = False
 
 
-def create_app(config: GatewayConfig, catalog: Catalog, sealer: Sealer) -> Flask:
+def create_app(
+    config: GatewayConfig, catalog: Catalog, sealer: Sealer, nudge: Nudge = no_nudge
+) -> Flask:
     """Make the application; it holds no state of its own, so any number of processes may serve."""
     app = Flask("shifter_imagegw", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = _LONGEST_BODY
     app.url_map.converters["tag"] = TagConverter
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = False
-    app.extensions["shifter_service"] = Service(config, catalog, sealer)
+    app.extensions["shifter_service"] = Service(config, catalog, sealer, nudge=nudge)
     app.extensions["shifter_authenticator"] = Authenticator(config)
     app.register_blueprint(api)
     app.register_error_handler(GatewayError, _refuse)

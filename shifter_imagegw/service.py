@@ -39,6 +39,13 @@ FAILURE_IS_NEWS = timedelta(seconds=30)
 EXPIRATION_STEP = timedelta(hours=1)
 
 
+Nudge = Callable[[str], None]  # tells the workers of a system that there is a job
+
+
+def no_nudge(system: str) -> None:
+    """For workers that look into the catalog often enough."""
+
+
 class Service:
     """Answers requests from the catalog, and puts jobs for the workers into it."""
 
@@ -48,11 +55,13 @@ class Service:
         catalog: Catalog,
         sealer: Sealer,
         clock: Callable[[], float] = time.time,
+        nudge: Nudge = no_nudge,
     ) -> None:
         self._config = config
         self._catalog = catalog
         self._sealer = sealer
         self._clock = clock
+        self._nudge = nudge
 
     def system(self, name: str) -> SystemConfig:
         try:
@@ -144,6 +153,7 @@ class Service:
                 f"{system.name}"
             )
         self._catalog.add_expire(record)
+        self._nudge(system.name)
         log.info("expire asked system=%s image=%s uid=%d", system.name, reference, caller.uid)
 
     def _readable(
@@ -224,6 +234,7 @@ class Service:
         record = self._catalog.add_pull(new, now)
         if record.last_pull != now:
             return record  # somebody else's, a moment earlier
+        self._nudge(new.system)
         log.info(
             "pull asked system=%s image=%s:%s uid=%d",
             new.system,
