@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import signal
 
+pytest_plugins = ["tests.mongodb"]  # the fixtures `mongod` and `mongo_database`
+
 
 def pytest_configure() -> None:
     """Take SIGINT as usual: a shell that starts the tests behind `&` has them ignore it.
