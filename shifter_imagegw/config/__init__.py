@@ -185,7 +185,7 @@ def load(path: Path) -> GatewayConfig:
 
 
 def _mongodb(fields: Fields) -> MongoConfig | None:
-    uri = fields.optional("MongoDBURI", str)
+    uri = fields.secret("MongoDBURI")
     database = fields.optional("MongoDB", str)
     if uri is None:
         return None
@@ -197,7 +197,7 @@ def _mongodb(fields: Fields) -> MongoConfig | None:
 
 
 def _broker(fields: Fields) -> str | None:
-    url = fields.optional("Broker", str)
+    url = fields.secret("Broker")
     if url is not None and not url.startswith(("redis://", "rediss://", "redis+socket://")):
         raise ConfigError("Broker must be the URL of a Redis server, such as redis://host:6379/0")
     return url

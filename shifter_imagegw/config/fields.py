@@ -49,7 +49,8 @@ class Fields:
             return default
         value = self._values.pop(key)
         # A bool is an int to Python, but not to who wrote the file.
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        is_bool_by_chance = isinstance(value, bool) and kind not in (bool, object)
+        if not isinstance(value, kind) or is_bool_by_chance:
             article = "an" if kind is int else "a"
             raise ConfigError(f"{self.name(key)} must be {article} {kind.__name__}, not {value!r}")
         return value
@@ -60,6 +61,14 @@ class Fields:
             self._values.pop(key, None)
             return None
         return self.take(key, kind)
+
+    def secret(self, key: str) -> str | None:
+        """A text that may hold a password, so no message shows it."""
+        self._known.add(key)
+        value = self._values.pop(key, None)
+        if value is not None and not isinstance(value, str):
+            raise ConfigError(f"{self.name(key)} must be a str")
+        return value
 
     def path(self, key: str) -> Path:
         """A path, made absolute: one that is relative starts at the working directory."""

@@ -59,13 +59,13 @@ class SshConfig:
     def from_mapping(cls, system: Fields, fields: Fields) -> SshConfig:
         hosts = system.names("host")
         for host in hosts:
-            if not values.is_host(host) or host.startswith("-"):
+            if not values.is_host_name(host):
                 raise ConfigError(f"{system.name('host')} must name hosts, not {host!r}")
         if not hosts:
             raise ConfigError(f"{system.name('host')} is missing: accesstype 'remote' needs it")
         return cls(
             hosts=hosts,
-            username=fields.optional("username", str),
+            username=_account(fields),
             key=fields.optional_path("key"),
             ssh_options=values.words(fields, "sshCmdOptions"),
             scp_options=values.words(fields, "scpCmdOptions"),
@@ -116,11 +116,21 @@ class SystemConfig:
         return system
 
 
+def _account(fields: Fields) -> str | None:
+    name = fields.optional("username", str)
+    if name is not None and not values.is_account(name):
+        raise ConfigError(f"{fields.name('username')} must name an account, not {name!r}")
+    return name
+
+
 def _registry_url(fields: Fields, text: str) -> str:
     scheme, separator, host = text.rpartition("://")
     if separator and scheme not in ("http", "https"):
         raise ConfigError(f"{fields.name('url')} must start with https:// or http://, not {text!r}")
     host = host.rstrip("/")
+    if "@" in host:
+        # Not shown: there is a password in it.
+        raise ConfigError(f"{fields.name('url')} must hold no login: users bring their own")
     if not values.is_host(host):
         raise ConfigError(f"{fields.name('url')} must be the URL of a registry, not {text!r}")
     if host in _DOCKER_HUB_NAMES:

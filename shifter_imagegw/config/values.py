@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from datetime import timedelta
@@ -13,7 +14,10 @@ from urllib.parse import urlsplit
 from shifter_imagegw.config.fields import Fields
 from shifter_imagegw.errors import ConfigError
 
-_UNITS = {"B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGTP]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
+_HOST_NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]*|[0-9a-f:]*:[0-9a-f:.]*", re.IGNORECASE | re.ASCII)
+_ACCOUNT = re.compile(r"[a-z0-9_][a-z0-9_.$-]*", re.IGNORECASE | re.ASCII)
 
 
 def seconds(fields: Fields, key: str) -> float | None:
@@ -43,18 +47,18 @@ def days_to_seconds(fields: Fields, key: str, default: str) -> timedelta:
 
 
 def size(fields: Fields, key: str) -> int | None:
-    """Bytes, as a number or as text with a unit of 1024: `512G`, `1.5T`."""
+    """Bytes, as a number or as text with a unit of 1024: `512G`, `1.5T`, `200GiB`."""
     value: Any = fields.optional(key, object)
     if value is None:
         return None
-    number, factor = value, 1
-    if isinstance(value, str) and value[-1:].upper() in _UNITS:
-        number, factor = value[:-1], _UNITS[value[-1:].upper()]
-    try:
-        found = float(number) * factor
-    except (TypeError, ValueError):
-        found = -1.0
-    if isinstance(value, bool) or not 0 < found < 2**63:
+    read = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if read is not None:
+        found = float(read[1]) * _UNITS[read[2].upper()]
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        found = value
+    else:
+        found = -1
+    if not 1 <= found < 2**63:
         raise ConfigError(f"{fields.name(key)} must be a size such as '200G', not {value!r}")
     return int(found)
 
@@ -102,3 +106,13 @@ def is_host(text: str) -> bool:
         return False
     odd = "@" in parts.netloc or parts.query or parts.fragment
     return bool(parts.hostname) and not odd and not any(map(str.isspace, text))
+
+
+def is_host_name(text: str) -> bool:
+    """Whether `text` names a host for ssh, and is neither an option nor a path to it."""
+    return bool(_HOST_NAME.fullmatch(text))
+
+
+def is_account(text: str) -> bool:
+    """Whether `text` can be somebody's account on another host."""
+    return bool(_ACCOUNT.fullmatch(text))

@@ -4,19 +4,34 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import logging
 import re
 from pathlib import Path
 
+import pytest
+
 import shifter_imagegw.config
 import shifter_runtime.config
+from shifter_imagegw.config import AccessType
 
 ETC = Path(__file__).parents[2] / "etc"
+GATEWAY_EXAMPLES = ("imagemanager.json.example", "imagemanager.production.json.example")
 EXAMPLE = (ETC / "udiRoot.conf.example").read_text()
 
 # Keys of the original that are accepted so that old files work; nobody should write them anew.
-KEPT_FOR_OLD_FILES = {"PullUpdateTime", "MongoDBURI", "Broker"}
+KEPT_FOR_OLD_FILES = {"PullUpdateTime"}
+
+# Sections of which only the keys are explained.
+SECTIONS = {"local", "ssh"}
+
+# What modules of `shifter_imagegw.config` call the section that they read.
+SECTION_NAMES = {"fields", "system", "ssh_fields", "local"}
+
+
+@pytest.fixture
+def everything_exists(monkeypatch):
+    """Files that the examples name are on the site's hosts, not here."""
+    monkeypatch.setattr(Path, "is_file", lambda _: True)
 
 
 def test_udi_root_example_is_understood_as_it_stands():
@@ -35,12 +50,25 @@ def test_lines_commented_out_in_the_udi_root_example_are_understood_too():
     assert config.users_to_import == ["alice", "bob"]
 
 
-def test_gateway_example_is_understood(caplog):
+@pytest.mark.parametrize("name", GATEWAY_EXAMPLES)
+def test_gateway_example_is_understood(caplog, name, everything_exists):
     with caplog.at_level(logging.WARNING):
-        config = shifter_imagegw.config.load(ETC / "imagemanager.json.example")
+        config = shifter_imagegw.config.load(ETC / name)
 
     assert caplog.messages == []
     assert config.default_location == "docker.io"
+
+
+def test_the_embedded_example_needs_no_server_and_the_production_example_all_of_them(
+    everything_exists,
+):
+    embedded, production = (shifter_imagegw.config.load(ETC / name) for name in GATEWAY_EXAMPLES)
+
+    assert (embedded.mongodb, embedded.broker) == (None, None)
+    assert production.mongodb is not None
+    assert production.broker is not None
+    assert production.key_file is not None
+    assert {system.access_type for system in production.systems.values()} == set(AccessType)
 
 
 def test_both_examples_are_about_one_place():
@@ -59,16 +87,16 @@ def test_readme_explains_each_key_of_the_gateway_and_no_other():
     assert explained == keys_read_by(shifter_imagegw.config) - KEPT_FOR_OLD_FILES
 
 
-def keys_read_by(module):
-    """The keys that a module takes from its `Fields`, by itself or through a function."""
-    keys = {
+def keys_read_by(package):
+    """The keys that a package's modules take from `Fields`, by themselves or through a function."""
+    return {
         argument.value
-        for call in ast.walk(ast.parse(inspect.getsource(module)))
-        if isinstance(call, ast.Call) and "fields" in names_around(call)
+        for module in Path(package.__file__).parent.glob("*.py")
+        for call in ast.walk(ast.parse(module.read_text()))
+        if isinstance(call, ast.Call) and SECTION_NAMES & names_around(call)
         for argument in call.args[:2]
         if isinstance(argument, ast.Constant) and str(argument.value).isidentifier()
-    }
-    return keys - {"local"}  # a section, of which imageDir is the only key
+    } - SECTIONS
 
 
 def names_around(call):

@@ -10,21 +10,31 @@ import pytest
 
 from shifter_imagegw import config
 from shifter_imagegw.config import (
+    AccessType,
     Authentication,
     AuthMethod,
     GatewayConfig,
+    GroupSource,
+    LimitsConfig,
     LocationConfig,
+    LogFormat,
+    MongoConfig,
+    SshConfig,
     SystemConfig,
 )
 from shifter_imagegw.errors import ConfigError
 
-# As a site of the original has it, with every key that its manual names, but for the servers.
-OLD_FILE = {
+GIB = 1 << 30
+
+# As a site of the original has it, with every key that its manual names.
+OLD_FILE: dict[str, object] = {
     "DefaultImageLocation": "registry-1.docker.io",
     "DefaultImageFormat": "squashfs",
     "PullUpdateTimeout": 300,
     "ImageExpirationTimeout": "90:00:00:00",
+    "MongoDBURI": "mongodb://shifter:hunter2@db1,db2/?replicaSet=rs0",
     "MongoDB": "Shifter",
+    "Broker": "redis://:hunter2@broker/",
     "CacheDirectory": "/images/cache/",
     "ExpandDirectory": "/images/expand/",
     "DefaultLustreReplication": 1,
@@ -55,7 +65,22 @@ OLD_FILE = {
             "host": ["login1"],
             "local": {"imageDir": "/images"},
             "ssh": {"username": "shifter", "key": "/k", "imageDir": "/i", "sshCmdOptions": []},
-        }
+        },
+        "far": {
+            "mungeSocketPath": "/var/run/munge/far.socket",
+            "accesstype": "remote",
+            "admins": ["root"],
+            "usergroupService": "local",
+            "host": ["far01", "far02.example"],
+            "local": {"imageDir": "/images"},
+            "ssh": {
+                "username": "shifter",
+                "key": "/etc/shifter/far_key",
+                "imageDir": "/far/images",
+                "sshCmdOptions": ["-p", "2222"],
+                "scpCmdOptions": ["-P", "2222"],
+            },
+        },
     },
 }
 
@@ -98,6 +123,25 @@ def test_the_file_of_an_old_site_is_understood_without_a_word(tmp_path, caplog):
         munge_socket=Path("/var/run/munge/munge.socket.2"),
         admins=("root", "operator"),
     )
+    assert old.systems["far"] == SystemConfig(
+        name="far",
+        image_dir=Path("/far/images"),
+        access_type=AccessType.REMOTE,
+        munge_socket=Path("/var/run/munge/far.socket"),
+        admins=("root",),
+        ssh=SshConfig(
+            hosts=("far01", "far02.example"),
+            username="shifter",
+            key=Path("/etc/shifter/far_key"),
+            ssh_options=("-p", "2222"),
+            scp_options=("-P", "2222"),
+        ),
+    )
+    assert old.mongodb == MongoConfig(
+        uri="mongodb://shifter:hunter2@db1,db2/?replicaSet=rs0", database="Shifter"
+    )
+    assert old.broker == "redis://:hunter2@broker/"
+    assert old.stripe_count == 1
     assert old.locations["private.example"] == LocationConfig(
         name="private.example",
         url="https://registry.example:5000",
@@ -128,6 +172,162 @@ def test_what_is_not_said_has_a_default(tmp_path):
     assert few.systems["cori"].image_dir == Path("/i")
     assert few.systems["cori"].platform is None
     assert few.systems["cori"].admins == ()
+    assert few.systems["cori"].access_type is AccessType.LOCAL
+    assert few.systems["cori"].groups_from is GroupSource.GATEWAY
+    assert (few.mongodb, few.broker, few.key_file, few.examiner) == (None, None, None, None)
+    assert (few.stripe_count, few.trusted_importers, few.log_format) == (0, (), None)
+    assert few.examiner_timeout == timedelta(minutes=10)
+    assert few.limits == LimitsConfig()
+
+
+def test_a_user_may_take_what_there_is_unless_the_site_says_less():
+    limits = LimitsConfig()
+
+    assert (limits.images_per_user, limits.bytes_per_user) == (None, None)
+    assert limits.queued_pulls_per_user == 100
+    assert limits.image_entries == 5_000_000
+    assert limits.image_bytes == 512 * GIB
+    assert limits.cache_bytes == 200 * GIB
+    assert limits.pull == timedelta(hours=6)
+
+
+def test_limits_are_read(tmp_path):
+    read = loaded(
+        tmp_path,
+        changed(
+            MaxImageSize="1.5T",
+            MaxEntries=9,
+            PullTimeout=60,
+            CacheSize="20GiB",
+            MaxQueuedPullsPerUser=2,
+            MaxImagesPerUser=3,
+            MaxBytesPerUser=4096,
+        ),
+    )
+
+    assert read.limits == LimitsConfig(
+        image_bytes=1536 * GIB,
+        image_entries=9,
+        pull=timedelta(minutes=1),
+        cache_bytes=20 * GIB,
+        queued_pulls_per_user=2,
+        images_per_user=3,
+        bytes_per_user=4096,
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [
+        (1, 1),
+        (2.5, 2),
+        ("1024", 1024),
+        ("7B", 7),
+        ("1k", 1 << 10),
+        ("3M", 3 << 20),
+        ("2 GB", 2 << 30),
+        ("1.5TiB", 3 << 39),
+        ("1P", 1 << 50),
+    ],
+)
+def test_a_size_is_bytes_or_has_a_unit_of_1024(tmp_path, value, size):
+    assert loaded(tmp_path, changed(CacheSize=value)).limits.cache_bytes == size
+
+
+@pytest.mark.parametrize(
+    "value",
+    [0, -1, True, "", "G", "0", "0.5", "-1G", "1e3", "1_0", "9999P", "12X", "1GG", "\u0663G", [1]],
+)
+def test_what_is_no_size_is_refused_with_an_example(tmp_path, value):
+    with pytest.raises(ConfigError, match="CacheSize must be a size such as '200G', not "):
+        loaded(tmp_path, changed(CacheSize=value))
+
+
+def test_keys_of_operation_are_read(tmp_path):
+    examiner = tmp_path / "examine"
+    examiner.touch()
+
+    read = loaded(
+        tmp_path,
+        changed(
+            KeyFile="/etc/shifter/key",
+            examiner=str(examiner),
+            ExaminerTimeout=30,
+            TrustedImporters=["alice", "bob"],
+            LogFormat="json",
+        ),
+    )
+
+    assert read.key_file == Path("/etc/shifter/key")
+    assert (read.examiner, read.examiner_timeout) == (examiner, timedelta(seconds=30))
+    assert read.trusted_importers == ("alice", "bob")
+    assert read.log_format is LogFormat.JSON
+
+
+@pytest.mark.parametrize(
+    ("value", "count"), [("", 0), (None, 0), (0, 0), ("8", 8), (8, 8), (-1, -1), (" 4 ", 4)]
+)
+def test_stripes_are_a_number_or_its_text(tmp_path, value, count):
+    assert loaded(tmp_path, changed(DefaultOstCount=value)).stripe_count == count
+
+
+def test_a_system_may_take_groups_from_the_credential():
+    system = SystemConfig.from_mapping("cori", {"imageDir": "/i", "groupsFrom": "credential"})
+
+    assert system.groups_from is GroupSource.CREDENTIAL
+
+
+def test_one_host_may_be_a_text_and_each_may_have_a_filesystem_of_its_own():
+    section = {
+        "accesstype": "remote",
+        "host": "fe80::1",
+        "ssh": {"imageDir": "/i", "everyHost": True, "sshCmdOptions": "-o 'User Known=x'"},
+    }
+
+    system = SystemConfig.from_mapping("far", section)
+
+    assert system.ssh == SshConfig(
+        hosts=("fe80::1",), ssh_options=("-o", "User Known=x"), every_host=True
+    )
+
+
+def test_a_local_system_may_keep_the_section_of_a_remote_one_whatever_it_holds():
+    section = {"imageDir": "/i", "host": ["-x"], "ssh": {"key": "/k"}}
+
+    assert SystemConfig.from_mapping("cori", section).ssh is None
+
+
+@pytest.mark.parametrize("uri", ["mongodb://a:hunter2@x", "mongodb+srv://a:hunter2@x/?w=1"])
+def test_no_text_of_a_configuration_holds_a_password(tmp_path, uri):
+    read = loaded(tmp_path, changed(MongoDBURI=uri))
+
+    assert read.mongodb is not None
+    assert read.mongodb.uri == uri
+    assert "hunter2" not in repr(read)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"MongoDBURI": "http://a:hunter2@x"},
+        {"MongoDBURI": ["mongodb://a:hunter2@x"]},
+        {"MongoDB": ...},
+        {"MongoDB": ""},
+        {"Broker": "amqp://a:hunter2@x"},
+        {"Broker": {"url": "redis://:hunter2@x"}},
+        {"Locations": {"registry-1.docker.io": {"url": "https://a:hunter2@x"}}},
+    ],
+)
+def test_no_complaint_about_a_configuration_holds_a_password(tmp_path, content):
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, changed(**content))
+
+    assert "hunter2" not in str(caught.value)
+
+
+def remote_with(**changes: object) -> dict[str, object]:
+    section = {"local": ..., "accesstype": "remote", "host": ["h"], "ssh": {"imageDir": "/i"}}
+    return {key: value for key, value in (section | changes).items() if value is not ...}
 
 
 @pytest.mark.parametrize(
@@ -203,6 +403,10 @@ def test_import_users_are_names_all_or_none(tmp_path, value, users, anyone):
         (changed(WorkerThread=3), "unknown key 'WorkerThread', did you mean 'WorkerThreads'?"),
         (system_with(adminz=[]), "Platforms.cori: unknown key 'adminz', did you mean 'admins'?"),
         (
+            system_with(**remote_with(ssh={"imageDir": "/i", "sshcmdoptions": ""})),
+            "Platforms.cori.ssh: unknown key 'sshcmdoptions', did you mean 'sshCmdOptions'?",
+        ),
+        (
             changed(Locations={"registry-1.docker.io": {"sslcert": "x"}}),
             "Locations.registry-1.docker.io: unknown key 'sslcert', did you mean 'sslcacert'?",
         ),
@@ -224,8 +428,31 @@ def test_an_unknown_key_is_only_a_warning(tmp_path, caplog, content, warning):
         (system_with(local=...), "Platforms.cori.local must be a dict, not '...'"),
         (system_with(admins=3), "Platforms.cori.admins must be a list, not 3"),
         (system_with(admins=["a", 3]), "Platforms.cori.admins[1] must be a str, not 3"),
-        (system_with(accesstype="remote"), "Platforms.cori.accesstype: 'remote' is not in this"),
-        (system_with(accesstype="x"), "Platforms.cori.accesstype must be 'local', not 'x'"),
+        (system_with(accesstype="x"), "Platforms.cori.accesstype must be 'local' or 'remote', not"),
+        (
+            system_with(**remote_with(host=...)),
+            "Platforms.cori.host is missing: accesstype 'remote' needs it",
+        ),
+        (system_with(**remote_with(host=["a/b"])), "Platforms.cori.host must name hosts, not 'a/b"),
+        (system_with(**remote_with(host="-oX=y")), "Platforms.cori.host must name hosts, not '-oX"),
+        (system_with(**remote_with(ssh=...)), "Platforms.cori.ssh.imageDir is missing"),
+        (system_with(**remote_with(ssh=3)), "Platforms.cori.ssh must be a dict, not 3"),
+        (
+            system_with(**remote_with(ssh={"imageDir": "/i", "username": "-oX=y"})),
+            "Platforms.cori.ssh.username must name an account, not '-oX=y'",
+        ),
+        (
+            system_with(**remote_with(ssh={"imageDir": "/i", "scpCmdOptions": [3]})),
+            "Platforms.cori.ssh.scpCmdOptions must be a list of str, not [3]",
+        ),
+        (
+            system_with(**remote_with(ssh={"imageDir": "/i", "everyHost": "no"})),
+            "Platforms.cori.ssh.everyHost must be a bool, not 'no'",
+        ),
+        (
+            system_with(groupsFrom="ldap"),
+            "Platforms.cori.groupsFrom must be 'gateway' or 'credential', not 'ldap'",
+        ),
         (system_with(mungeSocketPath=None), "Platforms.cori.mungeSocketPath is missing"),
         (system_with(platform="arm64"), "Platforms.cori.platform must be such as 'linux/amd64'"),
         (changed(Platforms={"cori": 3}), "Platforms.cori must be a JSON object, not 3"),
@@ -234,12 +461,23 @@ def test_an_unknown_key_is_only_a_warning(tmp_path, caplog, content, warning):
         (changed(CacheDirectory=""), "CacheDirectory must be a path, not ''"),
         (changed(DefaultImageFormat=...), "DefaultImageFormat is missing"),
         (changed(DefaultImageLocation="x"), "DefaultImageLocation 'x' is not in Locations"),
-        (
-            changed(MongoDBURI="mongodb://x"),
-            "keeps its catalog in SQLite (see CatalogPath): remove",
-        ),
-        (changed(Broker="redis://x"), "Broker: this release runs its own workers: remove Broker"),
-        (changed(examiner="/usr/bin/check"), "examiner: this release shows images to no examiner"),
+        (changed(MongoDBURI="db1"), "MongoDBURI must start with mongodb:// or mongodb+srv://"),
+        (changed(MongoDB=...), "MongoDB is missing: it names the database at MongoDBURI"),
+        (changed(Broker="amqp://x"), "Broker must be the URL of a Redis server, such as redis://"),
+        (changed(KeyFile=3), "KeyFile must be a str, not 3"),
+        (changed(examiner="/nowhere"), "examiner: there is no file '/nowhere'"),
+        (changed(ExaminerTimeout=0), "ExaminerTimeout must be more than 0 seconds"),
+        (changed(PullTimeout="1h"), "PullTimeout must be a number of seconds, not '1h'"),
+        (changed(PullTimeout=0), "PullTimeout must be more than 0 seconds"),
+        (changed(MaxImageSize=0), "MaxImageSize must be a size such as '200G', not 0"),
+        (changed(MaxBytesPerUser="x"), "MaxBytesPerUser must be a size such as '200G', not 'x'"),
+        (changed(MaxEntries=0), "MaxEntries must be 1 or more, not 0"),
+        (changed(MaxQueuedPullsPerUser=-1), "MaxQueuedPullsPerUser must be 1 or more, not -1"),
+        (changed(MaxImagesPerUser="5"), "MaxImagesPerUser must be an int, not '5'"),
+        (changed(TrustedImporters=[3]), "TrustedImporters[0] must be a str, not 3"),
+        (changed(DefaultOstCount=-2), "DefaultOstCount must be a number of OSTs, or -1 for all"),
+        (changed(DefaultOstCount="all"), "DefaultOstCount must be a number of OSTs, or -1 for all"),
+        (changed(LogFormat="xml"), "LogFormat must be 'text' or 'json', not 'xml'"),
         (changed(Authentication="none"), "Authentication must be 'munge' or 'mock', not 'none'"),
         (changed(LogLevel="loud"), "LogLevel must be 'debug' or"),
         (changed(Metrics=1), "Metrics must be a bool, not 1"),
@@ -259,7 +497,7 @@ def test_an_unknown_key_is_only_a_warning(tmp_path, caplog, content, warning):
                 changed(Locations={"registry-1.docker.io": {"url": url}}),
                 f"Locations.registry-1.docker.io.url must be the URL of a registry, not '{url}'",
             )
-            for url in ("", "https://", "https://[x", "https://me:pw@x", "https://x:port", "a b")
+            for url in ("", "https://", "https://[x", "https://x:port", "a b")
         ),
         (
             changed(Locations={"registry-1.docker.io": {"url": "ftp://x"}}),
@@ -268,6 +506,10 @@ def test_an_unknown_key_is_only_a_warning(tmp_path, caplog, content, warning):
         (
             changed(Locations={"registry-1.docker.io": {"sslcacert": "/nowhere"}}),
             "Locations.registry-1.docker.io.sslcacert: there is no file '/nowhere'",
+        ),
+        (
+            changed(Locations={"registry-1.docker.io": {"url": "https://me:pw@x"}}),
+            "Locations.registry-1.docker.io.url must hold no login: users bring their own",
         ),
         ([], "the file must be a JSON object, not []"),
         ('{"a": 1,\n  }', "not JSON at line 2, column 3"),
