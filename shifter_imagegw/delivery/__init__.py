@@ -30,6 +30,15 @@ class StoredImage:
     has_metadata: bool
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class IndexEntry:
+    """A name in the tag index, and the image that it means to nodes."""
+
+    image_type: str
+    tag: str
+    image_id: str
+
+
 class Delivery(Protocol):
     """The image directory of one system. Each method raises `DeliveryError`."""
 
@@ -41,6 +50,8 @@ class Delivery(Protocol):
     ) -> contextlib.AbstractContextManager[Path]:
         """Where `worker` may write this image while the body runs: an empty, hidden file.
 
+        For the format VFS it is an empty directory of the gateway's account alone. The file is to
+        be written, not made anew: it may have a layout that its filesystem gives at creation only.
         What has not been delivered by then is removed. A `ConversionError` of the body becomes a
         `DeliveryError` where the reason is that no space is left.
         """
@@ -77,6 +88,9 @@ class Delivery(Protocol):
 
     def unindex(self, image_type: str, tag: str, image_id: str) -> None:
         """Forget a name, unless it means another image by now."""
+
+    def indexed(self) -> list[IndexEntry]:
+        """Every name that nodes find in the index."""
 
     def images(self) -> list[StoredImage]:
         """Every image that lies there."""

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Files and directories that are on disk when a call returns, and removed whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from shifter_imagegw.errors import DeliveryError
+from shifter_imagegw.run import run
+
+# Of the gateway's account only: users reach an image through the runtime, which asks its ACL.
+FILE_MODE = 0o600
+DIRECTORY_MODE = 0o700
+
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+
+
+def create(path: Path) -> int:
+    """Make an empty file; the descriptor is open for writing."""
+    return os.open(path, _NEW_FILE, FILE_MODE)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Make a file that is on disk."""
+    with open(create(path), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync(path: Path) -> None:
+    """Have a file, or the names in a directory, on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(path: Path) -> None:
+    """Have everything below a directory on disk: one call for its filesystem, not one a file."""
+    run(["sync", "--file-system", path], failing=DeliveryError, package="coreutils")
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files below a directory."""
+    if not path.is_dir():
+        return path.stat().st_size
+    total = 0
+    for _, _, names, descriptor in os.fwalk(path):
+        found = (os.stat(name, dir_fd=descriptor, follow_symlinks=False) for name in names)
+        total += sum(file.st_size for file in found if stat.S_ISREG(file.st_mode))
+    return total
+
+
+def remove(path: Path) -> None:
+    """Take a file, or a directory with all in it, away; no complaint if it is not there."""
+    try:
+        is_directory = stat.S_ISDIR(path.lstat().st_mode)
+    except FileNotFoundError:
+        return
+    if not is_directory:
+        path.unlink(missing_ok=True)
+        return
+    # These go down by descriptor, through no link, and however deep a tree is. An image may hold
+    # directories that not even their owner may change.
+    run(["chmod", "--recursive", "u+rwX", path], failing=DeliveryError, package="coreutils")
+    run(["rm", "--recursive", "--force", path], failing=DeliveryError, package="coreutils")
+
+
+@contextlib.contextmanager
+def removed_on_failure(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError, DeliveryError):
+            remove(path)
+        raise

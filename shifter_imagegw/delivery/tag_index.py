@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The tag index beside the images: nodes find an image by name in it when no gateway answers.
+
+One small file a tag, of the gateway's account alone: the names of private images are nobody
+else's business. An entry that is out of date harms nobody, because the image's .meta, not the
+index, says who may use it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+from shifter_common import tag_index as places
+from shifter_common.reference import ImageReference, is_image_id
+from shifter_imagegw.delivery import IndexEntry, files
+from shifter_imagegw.errors import DeliveryError
+
+_LONGEST_ENTRY = 256  # bytes
+
+
+def place_of(image_type: str, tag: str, image_id: str) -> str:
+    """Where the entry goes, below the image directory; refuses what no image is called."""
+    if image_type not in places.IMAGE_TYPES or not is_image_id(image_id):
+        raise DeliveryError(f"cannot index {image_type}:{tag} as image {image_id!r}")
+    return places.path_of(image_type, ImageReference.checked(image_type, tag).tag)
+
+
+def write(directory: Path, image_type: str, tag: str, image_id: str) -> None:
+    """Let the name mean this image; atomic, and durable."""
+    entry = directory / place_of(image_type, tag, image_id)
+    if _read(entry) == image_id:
+        return
+    _make_directories(directory, entry.parent)
+    hidden = _hidden(directory)
+    with files.removed_on_failure(hidden):
+        files.write(hidden, f"{image_id}\n".encode())
+        os.rename(hidden, entry)
+        files.sync(entry.parent)
+
+
+def forget(directory: Path, image_type: str, tag: str, image_id: str) -> None:
+    """Forget the name if it means this image; no complaint if it is not there."""
+    entry = directory / place_of(image_type, tag, image_id)
+    if _read(entry) != image_id:
+        return
+    # Between a look and a removal another worker may have given the name to its image. So the
+    # entry is put aside, looked at once more, and put back unless a newer one is there.
+    hidden = _hidden(directory)
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(entry, hidden)
+        if _read(hidden) != image_id:
+            with contextlib.suppress(FileExistsError):
+                os.link(hidden, entry)
+        hidden.unlink()
+        files.sync(entry.parent)
+
+
+def entries(directory: Path) -> list[IndexEntry]:
+    """Everything that nodes find in the index."""
+    found = []
+    for parent, _, listed in os.walk(directory / places.DIRECTORY):
+        for name in listed:
+            path = Path(parent, name)
+            known, image_id = places.tag_at(str(path.relative_to(directory))), _read(path)
+            if known is not None and image_id is not None:
+                found.append(IndexEntry(image_type=known[0], tag=known[1], image_id=image_id))
+    return found
+
+
+def _hidden(directory: Path) -> Path:
+    return directory / places.DIRECTORY / f".{secrets.token_hex(8)}.partial"
+
+
+def _make_directories(directory: Path, parent: Path) -> None:
+    made = [parent, *parent.parents]
+    for path in reversed(made[: made.index(directory)]):
+        try:
+            path.mkdir(files.DIRECTORY_MODE)
+        except FileExistsError:
+            continue
+        files.sync(path.parent)
+
+
+def _read(entry: Path) -> str | None:
+    """The id in an entry; None where there is none, or anything else."""
+    try:
+        descriptor = os.open(entry, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        text = os.read(descriptor, _LONGEST_ENTRY).decode("ascii", "replace").rstrip("\n")
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return text if is_image_id(text) else None
