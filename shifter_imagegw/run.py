@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import dataclasses
 import fcntl
 import os
 import shlex
@@ -30,6 +31,15 @@ _EXIT_GRACE = 10.0  # seconds that a program may take to end after it closed its
 _DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ended:
+    """A program that has ended: its standard output, and the end of its standard error."""
+
+    status: int  # below 0: the signal that killed it
+    output: str
+    reason: str
+
+
 def run(
     argv: Sequence[str | Path],
     *,
@@ -43,18 +53,37 @@ def run(
     Raises `failing` with the end of its standard error when it is missing (naming the Debian
     `package`), ends with another status than 0, or takes more than `timeout` seconds.
     """
-    with _started(argv, failing, package, environment, subprocess.DEVNULL, subprocess.PIPE) as (
-        child,
-        tail,
+    ended = attempt(
+        argv, failing=failing, package=package, timeout=timeout, environment=environment
+    )
+    if ended.status:
+        raise failing(_sentence(argv, ended.status, ended.reason))
+    return ended.output
+
+
+def attempt(
+    argv: Sequence[str | Path],
+    *,
+    failing: type[PullError],
+    package: str = "",
+    timeout: float | None = None,
+    environment: Mapping[str, str] | None = None,
+    text: str = "",
+) -> Ended:
+    """Run a program to its end, whatever its status, with `text` as its standard input.
+
+    Raises `failing` as `run` does, but for the status.
+    """
+    with (
+        _memory_file(text) as stdin,
+        _started(argv, failing, package, environment, stdin, subprocess.PIPE) as (child, tail),
     ):
         try:
             output, _ = _communicate(child, timeout)
         except subprocess.TimeoutExpired as error:
             raise failing(f"{argv[0]} did not end within {timeout} seconds") from error
         tail.join()
-        if child.returncode:
-            raise failing(_sentence(argv, child.returncode, tail.text))
-    return output.decode(errors="replace")
+    return Ended(status=child.returncode, output=output.decode(errors="replace"), reason=tail.text)
 
 
 def feed(
@@ -92,6 +121,17 @@ def feed(
         if child.returncode:
             raise failing(_sentence(argv, child.returncode, tail.text))
     return result
+
+
+@contextlib.contextmanager
+def _memory_file(text: str) -> Iterator[int]:
+    """A descriptor from which a program reads `text`, at its own speed."""
+    descriptor = os.memfd_create("input")
+    with open(descriptor, "wb") as file:
+        file.write(text.encode("utf-8", "surrogateescape"))
+        file.flush()
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        yield descriptor
 
 
 class _Tail(threading.Thread):

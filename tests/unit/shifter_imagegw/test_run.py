@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shifter_imagegw.errors import ConversionError, DeliveryError
-from shifter_imagegw.run import feed, run
+from shifter_imagegw.run import attempt, feed, run
 
 
 def test_run_gives_what_the_program_wrote():
@@ -112,3 +112,11 @@ def test_no_child_and_no_descriptor_is_left():
 def children():
     """Those of this process, which may be servers that other tests share."""
     return [task.read_text() for task in Path("/proc/self/task").glob("*/children")]
+
+
+def test_a_program_may_be_given_a_text_and_end_as_it_likes():
+    text = "a line\n" * 100_000  # more than a pipe holds
+
+    ended = attempt(["sh", "-c", "cat; echo no >&2; exit 3"], failing=ConversionError, text=text)
+
+    assert (ended.status, ended.output, ended.reason) == (3, text, "no")
