@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from shifter_imagegw.registry.blobs import BlobCache
+from shifter_imagegw.registry.blobs import BlobCache, Holds
 from shifter_imagegw.registry.client import RegistryClient
 from shifter_imagegw.registry.errors import FetchCancelledError
 from shifter_imagegw.registry.manifest import Descriptor
@@ -20,7 +20,8 @@ class LayerFetches:
     """Downloads under way: `futures[n]` gives the file of layer `n`, the lowest layer being 0.
 
     When one layer fails, the others stop and fail with the same error, so that whichever is
-    waited for says why. Leaving the context stops whatever is still under way and waits for it.
+    waited for says why. Leaving the context stops whatever is still under way and waits for it,
+    and ends `holds`: until then no file that was given can be trimmed away.
     """
 
     def __init__(
@@ -28,8 +29,10 @@ class LayerFetches:
         fetch: Callable[[Descriptor, threading.Event], Path],
         layers: Sequence[Descriptor],
         parallel: int,
+        holds: Holds | None = None,
     ) -> None:
         self._fetch = fetch
+        self._holds = holds
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._failure: BaseException | None = None
@@ -50,6 +53,8 @@ class LayerFetches:
         traceback: TracebackType | None,
     ) -> None:
         self.cancel()
+        if self._holds is not None:
+            self._holds.close()
 
     def cancel(self) -> None:
         """Stop what is under way; what came so far is kept in the cache.
@@ -90,7 +95,9 @@ def fetch_layers(
     `progress` is called from several threads with bytes as `BlobCache.fetch` does.
     """
 
-    def fetch(layer: Descriptor, stop: threading.Event) -> Path:
-        return cache.fetch(client, repository, layer, progress, stop=stop)
+    holds = Holds()
 
-    return LayerFetches(fetch, layers, parallel)
+    def fetch(layer: Descriptor, stop: threading.Event) -> Path:
+        return cache.fetch(client, repository, layer, progress, stop=stop, holds=holds)
+
+    return LayerFetches(fetch, layers, parallel, holds)

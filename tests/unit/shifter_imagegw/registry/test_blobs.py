@@ -309,10 +309,10 @@ def test_a_partial_that_its_owner_took_away_is_not_written_to(
     partial = leave_partial(cache, b"")
     lock = blobs._lock
 
-    def lock_late(descriptor):
+    def lock_late(descriptor, kind):
         monkeypatch.undo()
         partial.unlink()
-        return lock(descriptor)
+        return lock(descriptor, kind)
 
     monkeypatch.setattr(blobs, "_lock", lock_late)
 
