@@ -60,6 +60,7 @@ class RuntimeConfig:
     per_node_cache_size_limit: int | None
     per_node_cache_allowed_fs_type: list[str]
     image_gateway: list[str]
+    image_lookup: tuple[str, ...]
     gateway_timeout: float
     munge_socket: str
     system: str
@@ -143,31 +144,17 @@ def _require_complete(config: RuntimeConfig) -> None:
 def _unknown(key: str) -> str:
     if key in _DEPRECATED:
         return f"{key} is deprecated and ignored"
+    from shifter_runtime.spelling import nearest_to  # here: few files hold an unknown key
+
     name, _, part = key[len(_MODULE_PREFIX) :].partition("_")
     if key.startswith(_MODULE_PREFIX) and "_" in part:
         return f"unknown key {key!r} ignored: the name of a module cannot hold '_'"
     if key.startswith(_MODULE_PREFIX) and part:
-        nearest, start = _nearest(part, _MODULE_KEYS), f"{_MODULE_PREFIX}{name}_"
+        nearest, start = nearest_to(part, _MODULE_KEYS), f"{_MODULE_PREFIX}{name}_"
     else:
-        nearest, start = _nearest(key, KEYS), ""
+        nearest, start = nearest_to(key, KEYS), ""
     hint = f", did you mean {start}{nearest}?" if nearest else ""
     return f"unknown key {key!r} ignored{hint}"
-
-
-def _nearest(key: str, known: dict[str, _Key] | frozenset[str]) -> str | None:
-    """The known key that is at most two edits away."""
-    distance, nearest = min((_edits(key.lower(), other.lower()), other) for other in known)
-    return nearest if distance <= 2 else None
-
-
-def _edits(left: str, right: str) -> int:
-    """How many characters must be added, dropped or replaced to make `right` of `left`."""
-    row = list(range(len(right) + 1))
-    for i, a in enumerate(left, start=1):
-        diagonal, row[0] = row[0], i
-        for j, b in enumerate(right, start=1):
-            diagonal, row[j] = row[j], min(diagonal + (a != b), row[j] + 1, row[j - 1] + 1)
-    return row[-1]
 
 
 # How the text of a value is read. A ValueError says what it must be, to follow "KEY must be".
@@ -239,6 +226,13 @@ def _volumes(text: str) -> list[str]:
     return [text] if text else []  # `volumes.parse_site` reads the items of each line
 
 
+def _lookup_order(text: str) -> tuple[str, ...]:
+    words = tuple(text.split())
+    if words not in (("gateway", "index"), ("index", "gateway"), ("gateway",), ("index",)):
+        raise ValueError("gateway, index, or both in either order")
+    return words
+
+
 def _propagation(text: str) -> str:
     if text not in ("private", "slave"):
         raise ValueError("private or slave")
@@ -252,7 +246,7 @@ def _memory_filesystem(text: str) -> str:
 
 
 if TYPE_CHECKING:
-    _Value = str | bool | int | float | list[str] | None
+    _Value = str | bool | int | float | list[str] | tuple[str, ...] | None
     _Key = tuple[str, Callable[[str], _Value], _Value, str]
 
 _EMPTY_LIST: list[str] = []  # a default of KEYS; each configuration gets its own
@@ -361,6 +355,10 @@ KEYS: dict[str, _Key] = {
     "imageGateway": (
         *("image_gateway", _words, _EMPTY_LIST),
         "base URLs of the image gateway, tried in this order, separated by spaces",
+    ),
+    "imageLookup": (
+        *("image_lookup", _lookup_order, ("gateway", "index")),
+        "who says which image a name means: gateway, index (beside the images), or both, in order",
     ),
     "gatewayTimeout": (
         *("gateway_timeout", _seconds, 0.0),

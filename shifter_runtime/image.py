@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The image that a launch uses: which one a name means, its two files, who may read it."""
+"""The image that a launch uses: its two files, who may read it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ import stat
 
 from shifter_common.errors import InvalidMetadataError
 from shifter_common.metadata import ImageMetadata
-from shifter_common.reference import ImageReference, is_image_id
 from shifter_runtime import identity, node, syscalls, trust
 from shifter_runtime.config import RuntimeConfig
 from shifter_runtime.errors import NotPermittedError, SetupError, UntrustedPathError
 
 MOUNTABLE = ("squashfs", "ext4", "xfs")
 
-_LONGEST_ANSWER = 4096
-_LOOKUP_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+_KINDS = {stat.S_IFREG: "regular file", stat.S_IFDIR: "directory"}
 
 
 class Image:
@@ -43,22 +41,11 @@ class Image:
         )
 
 
-def look_up(reference: ImageReference, user: identity.Identity, config: RuntimeConfig) -> str:
-    """The id of the image that a reference means now; `id:` needs no gateway."""
-    if reference.image_type == "id":
-        image_id = reference.tag
-    else:
-        image_id = _ask_gateway(reference, user, config)
-    if not is_image_id(image_id):
-        raise SetupError(f"{image_id!r} is no image id: an id is 64 lower-case hexadecimal digits")
-    return image_id
-
-
 def open_image(image_id: str, config: RuntimeConfig) -> Image:
     """Open both files of an image, and check on the descriptors that root may rely on them."""
-    directory = _open_image_path(config)
+    directory = open_image_path(config)
     try:
-        owners = _trusted_owners(directory, config)
+        owners = trusted_owners(directory, config)
         metadata = _read_metadata(directory, image_id, owners, config)
         if metadata.format not in MOUNTABLE:
             raise SetupError(
@@ -72,38 +59,14 @@ def open_image(image_id: str, config: RuntimeConfig) -> Image:
         os.close(directory)
 
 
-def _ask_gateway(reference: ImageReference, user: identity.Identity, config: RuntimeConfig) -> str:
-    """Run `shifterimg lookup` as the user, who proves to the gateway who he is by munge."""
-    program = config.udi_root_path + "/bin/shifterimg"
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.dup2(writing, 1)
-            identity.become(user)
-            os.execve(program, [program, "lookup", str(reference)], _LOOKUP_ENVIRONMENT)
-        except OSError as error:
-            os.write(2, os.fsencode(f"shifter: cannot run {program}: {error.strerror}\n"))
-        finally:
-            os._exit(126)
-    os.close(writing)
-    answer = os.read(reading, _LONGEST_ANSWER).decode("ascii", "replace").strip()
-    os.close(reading)
-    _, status = os.waitpid(child, 0)
-    if os.waitstatus_to_exitcode(status) != 0 or not answer:
-        # What was wrong, shifterimg has just told the user itself.
-        raise SetupError(f"cannot use image {str(reference)!r}: it could not be looked up")
-    return answer
-
-
-def _open_image_path(config: RuntimeConfig) -> int:
+def open_image_path(config: RuntimeConfig) -> int:
     try:
         return os.open(config.image_path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise SetupError(f"cannot open imagePath {config.image_path}: {error.strerror}") from error
 
 
-def _trusted_owners(directory: int, config: RuntimeConfig) -> set[int]:
+def trusted_owners(directory: int, config: RuntimeConfig) -> set[int]:
     """Whose files the kernel may mount: root's, imageOwners', and those of imagePath's owner.
 
     A filesystem image is parsed by the kernel, so one that a user wrote must never be mounted
@@ -155,14 +118,20 @@ def _open_file(directory: int, name: str, owners: set[int], config: RuntimeConfi
         ) from None
     except OSError as error:
         raise SetupError(f"cannot open {path}: {error.strerror}") from error
+    require_trusted(fd, path, owners, stat.S_IFREG)
+    return fd
+
+
+def require_trusted(fd: int, path: str, owners: set[int], kind: int) -> None:
+    """Close `fd` and complain, unless it is of that kind and nobody but `owners` can change it."""
     found = os.fstat(fd)
-    if not stat.S_ISREG(found.st_mode):
-        problem = "is not a regular file"
+    if stat.S_IFMT(found.st_mode) != kind:
+        problem = f"is not a {_KINDS[kind]}"
     elif found.st_uid not in owners:
         problem = f"belongs to user {found.st_uid}, who does not write images here (imageOwners)"
     elif found.st_mode & 0o022:
         problem = f"is writable by others (mode {stat.S_IMODE(found.st_mode):04o})"
     else:
-        return fd
+        return
     os.close(fd)
     raise UntrustedPathError(f"{path} {problem}: ask the administrator to correct it")

@@ -8,7 +8,7 @@ import os
 from shifter_common.errors import ShifterError
 from shifter_runtime import config as configs
 from shifter_runtime import environment as environments
-from shifter_runtime import identity, namespace, node, process, trust, usage
+from shifter_runtime import identity, lookup, namespace, node, process, trust, usage
 from shifter_runtime import image as images
 from shifter_runtime import plan as plans
 from shifter_runtime import request as requests
@@ -63,7 +63,8 @@ def run(config_path: str, words: list[str], variables: dict[str, str], ignored: 
     identity.hide()
     _require_supported(request, config)
     _say_what_is_odd(request, config)
-    image_id = images.look_up(request.reference, user, config)
+    say = _say if request.verbose else _say_nothing
+    image_id = lookup.find(request.reference, user, config, say)
     image = images.open_image(image_id, config)
     image.require_readable_by(user)
     command = process.choose_command(request, image.metadata)
@@ -154,6 +155,10 @@ def _fail(error: ShifterError, status: int) -> int:
 
 def _say(text: str) -> None:
     _write(2, f"shifter: {text}\n")
+
+
+def _say_nothing(_text: str) -> None:
+    pass
 
 
 def _write(fd: int, text: str) -> None:

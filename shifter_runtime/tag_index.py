@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The tag index beside the images, as the gateway writes it; see `shifter_common.tag_index`.
+
+What it says is no permission: the access lists in an image's .meta hold however it was found. Yet
+who could write here could give others another image than they asked for, so it is trusted no
+further than the images are: on descriptors, through no link, and only what their owners wrote.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from shifter_common import tag_index as places
+from shifter_common.reference import ImageReference, is_image_id
+from shifter_runtime import image, syscalls
+from shifter_runtime.config import RuntimeConfig
+from shifter_runtime.errors import SetupError
+
+_RESOLVE = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS
+_ENTRY_LENGTH = 65  # an id, and the end of the line
+
+
+def path(config: RuntimeConfig) -> str:
+    """Where the index is."""
+    return f"{config.image_path}/{places.DIRECTORY}"
+
+
+def read(reference: ImageReference, config: RuntimeConfig) -> str | None:
+    """The id of the image that carries this tag; None where the index has no such tag."""
+    if reference.image_type not in places.IMAGE_TYPES:
+        return None
+    fd = image.open_image_path(config)
+    try:
+        owners = image.trusted_owners(fd, config)
+        place = config.image_path
+        *directories, name = places.path_of(reference.image_type, reference.tag).split("/")
+        for directory in directories:
+            place += "/" + directory
+            inner = _open(fd, directory, place, owners, stat.S_IFDIR)
+            if inner is None:
+                return None
+            os.close(fd)
+            fd = inner
+        return _read_entry(fd, name, f"{place}/{name}", owners)
+    finally:
+        os.close(fd)
+
+
+def _read_entry(directory: int, name: str, place: str, owners: set[int]) -> str | None:
+    fd = _open(directory, name, place, owners, stat.S_IFREG)
+    if fd is None:
+        return None
+    try:
+        text = os.read(fd, _ENTRY_LENGTH + 1).decode("ascii", "replace")
+    finally:
+        os.close(fd)
+    image_id = text.removesuffix("\n")
+    if not is_image_id(image_id) or text != image_id + "\n":
+        raise SetupError(
+            f"{place} holds no image id: ask the administrator to run shifter-gateway index rebuild"
+        )
+    return image_id
+
+
+def _open(directory: int, name: str, place: str, owners: set[int], kind: int) -> int | None:
+    try:
+        fd = syscalls.open_in(directory, name, os.O_RDONLY | os.O_NONBLOCK, _RESOLVE)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise SetupError(f"cannot open {place}: {error.strerror}") from error
+    image.require_trusted(fd, place, owners, kind)
+    return fd
