@@ -11,13 +11,14 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from shifter_cli import output
-from shifter_cli.errors import PullFailedError
+from shifter_cli.errors import GatewayRefusalError, GatewayUnreachableError, PullFailedError
 from shifter_cli.session import Session
 from shifter_common.errors import ShifterError
 
 DEFAULT_CONFIG = "/etc/shifter/udiRoot.conf"
 
 _INTERRUPTED = 130  # as shells say for SIGINT
+_NO_ANSWER = 75  # EX_TEMPFAIL: the runtime then looks into the index beside the images
 
 _EXAMPLES = """\
 \b
@@ -180,16 +181,23 @@ def images(session: Session) -> None:
 @json_option
 @click.argument("image")
 @click.pass_obj
-def lookup(session: Session, image: str) -> None:
+def lookup(session: Session, image: str) -> int:
     """Print the id of IMAGE.
 
-    Exit status 1, and nothing on standard output, if it is not there.
+    Exit status 1, and nothing on standard output, if it is not there; 75 if no gateway answered.
     """
-    record = session.gateway.lookup(session.reference(image))
+    try:
+        record = session.gateway.lookup(session.reference(image))
+    except (GatewayUnreachableError, GatewayRefusalError) as error:
+        if isinstance(error, GatewayRefusalError) and error.status < 500:
+            raise
+        output.show_errors([error])
+        return _NO_ANSWER
     if session.as_json:
         output.show_json(record.wire)
-        return
-    output.say(output.printable(record.image_id))
+    else:
+        output.say(output.printable(record.image_id))
+    return 0
 
 
 @shifterimg.command()
@@ -246,7 +254,7 @@ def logout(session: Session, location: str) -> None:
 
 
 def main(config: str = DEFAULT_CONFIG, arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run as a program: the exit status is 0, 1 for every failure, or 130 when interrupted."""
+    """Run as a program: the exit status is 0, 1 for a failure, 130 when interrupted."""
     for stream in (sys.stdout, sys.stderr):
         # Names from elsewhere must not break the output of a machine with a plain locale.
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")

@@ -162,7 +162,7 @@ def test_answer_that_breaks_off_is_an_error(gateway, run):
 
     result = run("lookup", "x:1")
 
-    assert (result.code, result.stdout) == (1, "")
+    assert (result.code, result.stdout) == (75, "")
     assert "the answer broke off" in result.stderr
 
 
@@ -171,7 +171,7 @@ def test_answer_that_is_no_http_is_an_error(gateway, run):
 
     result = run("lookup", "x:1")
 
-    assert result.code == 1
+    assert result.code == 75
     assert result.stderr.startswith("ERROR: failed to contact the image gateway. http://127.0.0.1")
 
 
@@ -200,7 +200,7 @@ def test_refusal_says_the_reason_of_the_gateway_and_what_to_do(status, words, ga
 
     result = run("lookup", "x:1")
 
-    assert (result.code, result.stdout) == (1, "")
+    assert (result.code, result.stdout) == (75 if status.startswith("500") else 1, "")
     assert result.stderr.startswith("shifterimg: cannot find docker:x:1: because")
     assert words in result.stderr
 

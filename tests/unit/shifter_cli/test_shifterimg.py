@@ -97,6 +97,19 @@ def test_lookup_of_a_missing_image_prints_nothing_for_scripts(run, gateway):
     assert result.stderr.startswith("shifterimg: cannot find docker:x:1: image not found")
 
 
+def test_lookup_without_a_gateway_that_answers_can_be_told_from_a_refusal(run, gateway):
+    silent = run("lookup", "x", urls="http://127.0.0.1:1")
+    gateway.answer({"error": "no catalog"}, status="503 Service Unavailable")
+    broken = run("lookup", "x")
+    gateway.answers[:] = []
+    gateway.answer({"error": "no"}, status="403 Forbidden")
+    refused = run("lookup", "x")
+
+    assert (silent.code, broken.code, refused.code) == (75, 75, 1)
+    assert silent.stderr.startswith("ERROR: failed to contact the image gateway.")
+    assert [silent.stdout, broken.stdout, refused.stdout] == ["", "", ""]
+
+
 def test_failed_pull_gives_the_reason_on_stderr_and_exit_code_1(run, gateway):
     gateway.answer({"status": "PULLING"}, FAILED)
 
