@@ -3,13 +3,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Collection
+
 from shifter_imagegw.auth import Caller
-from shifter_imagegw.config import SystemConfig
-from shifter_imagegw.records import ImageRecord
+from shifter_imagegw.config import GatewayConfig, SystemConfig
+from shifter_imagegw.records import Acl, ImageRecord
 
 
 def is_admin(caller: Caller, system: SystemConfig) -> bool:
-    return caller.name is not None and caller.name in system.admins
+    return _is_among(caller, system.admins)
+
+
+def may_import(caller: Caller, config: GatewayConfig) -> bool:
+    return config.anyone_may_import or _is_among(caller, config.import_users)
 
 
 def may_read(record: ImageRecord, caller: Caller | None, system: SystemConfig) -> bool:
@@ -29,6 +36,17 @@ def may_read(record: ImageRecord, caller: Caller | None, system: SystemConfig) -
     return is_admin(caller, system)
 
 
+def shown_to(record: ImageRecord, caller: Caller, system: SystemConfig) -> ImageRecord:
+    """What `caller` may know of a pull under way that somebody else has asked for.
+
+    Whoever asks for the same image shares the pull, and so sees how far it is, but not for whom
+    else it is.
+    """
+    if may_read(record, caller, system):
+        return record
+    return dataclasses.replace(record, user_acl=(), group_acl=(), puller=None)
+
+
 def is_owner(record: ImageRecord, caller: Caller) -> bool:
     """Whether `caller` is the one who pulled the image first."""
     return record.puller is not None and record.puller == caller.uid
@@ -45,3 +63,20 @@ def may_change_acl(record: ImageRecord, caller: Caller, system: SystemConfig) ->
     administrator can expire it and have it pulled with the lists it should have.
     """
     return record.puller is not None and may_expire(record, caller, system)
+
+
+def has_acl(record: ImageRecord, asked: Acl, *, exactly: bool) -> bool:
+    """Whether a record has these lists; if not `exactly`, it may let in others too."""
+    users, groups = set(record.user_acl or ()), set(record.group_acl or ())
+    if exactly:
+        return users == set(asked.users) and groups == set(asked.groups)
+    return (
+        record.is_restricted and users.issuperset(asked.users) and groups.issuperset(asked.groups)
+    )
+
+
+def _is_among(caller: Caller, names: Collection[str]) -> bool:
+    """Whether a list of the configuration means the caller; a number in it is a uid."""
+    if str(caller.uid) in names:
+        return True
+    return caller.name is not None and not caller.name.isdecimal() and caller.name in names

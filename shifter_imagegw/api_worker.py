@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import re
 import selectors
 import socket
@@ -17,6 +18,10 @@ import time
 from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
+
+from shifter_imagegw import broken_request
+
+log = logging.getLogger(__name__)
 
 REQUEST_SECONDS = 10.0  # to send a request
 _LONGEST_REQUEST = 160 << 10  # bytes to wait for: one header of 64 KiB, and a body
@@ -49,6 +54,16 @@ class ApiWorker(ThreadWorker):  # type: ignore[misc]
     def finish_request(self, conn: Any, fs: Any) -> None:  # noqa: ANN401
         self._reading.pop(conn, None)
         super().finish_request(conn, fs)
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:  # noqa: ANN401
+        """Answer what is no HTTP; gunicorn would quote it in the log, credentials included."""
+        if not broken_request.is_one(exc):
+            super().handle_error(req, client, addr, exc)
+            return
+        status, answer = broken_request.answer_to(exc)
+        log.info("request not understood status=%d reason=%s", status, type(exc).__name__)
+        with contextlib.suppress(OSError):
+            client.sendall(answer)
 
     def murder_keepalived(self, force: bool = False) -> None:
         """Called by the loop every second at least."""

@@ -17,7 +17,8 @@ from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.config import GatewayConfig
 from shifter_imagegw.credentials import Sealer
 from shifter_imagegw.errors import GatewayError
-from shifter_imagegw.service import Nudge, Service, no_nudge
+from shifter_imagegw.jobs import Nudge, no_nudge
+from shifter_imagegw.service import Service
 from shifter_imagegw.views import api
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ def create_app(
     """Make the application; it holds no state of its own, so any number of processes may serve."""
     app = Flask("shifter_imagegw", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = _LONGEST_BODY
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # they would answer in HTML, to anybody
     app.url_map.converters["tag"] = TagConverter
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = False

@@ -5,15 +5,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import grp
 import json
-import os
-import pwd
 from collections.abc import Mapping
 
 from shifter_common import munge
 from shifter_common.errors import MungeError
-from shifter_imagegw.config import Authentication, GatewayConfig, SystemConfig
+from shifter_imagegw import accounts
+from shifter_imagegw.config import Authentication, GatewayConfig, GroupSource, SystemConfig
 from shifter_imagegw.errors import AuthenticationUnavailableError, NotAuthenticatedError
 
 _NOBODY = 65534
@@ -30,23 +28,25 @@ class Caller:
     uid: int
     gid: int
     known_name: str | None = None  # where it needs no looking up
+    groups_from: GroupSource = GroupSource.GATEWAY
     credentials: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
 
     @functools.cached_property
     def name(self) -> str | None:
         """The user name, None where the gateway knows no such user."""
-        if self.known_name is not None:
-            return self.known_name
-        try:
-            return pwd.getpwuid(self.uid).pw_name
-        except KeyError:
-            return None
+        return accounts.name_of(self.uid) if self.known_name is None else self.known_name
 
     @functools.cached_property
     def groups(self) -> frozenset[int]:
-        """The gids of all groups that the caller is in."""
-        own = frozenset({self.gid})
-        return own if self.name is None else own.union(os.getgrouplist(self.name, self.gid))
+        """The gids of the groups that the caller is in.
+
+        A credential proves one group, the first. Where the gateway's host does not know the
+        system's users, its groups of the same names may be other people's, so the site can have it
+        look no further.
+        """
+        if self.groups_from is GroupSource.CREDENTIAL or self.name is None:
+            return frozenset({self.gid})
+        return accounts.groups_of(self.name, self.gid)
 
 
 class Authenticator:
@@ -62,7 +62,8 @@ class Authenticator:
             raise NotAuthenticatedError(
                 "the request has no 'authentication' header: it must hold a munge credential"
             )
-        return _mock_caller(header) if self._mock else _munge_caller(header, system)
+        caller = _mock_caller(header) if self._mock else _munge_caller(header, system)
+        return dataclasses.replace(caller, groups_from=system.groups_from)
 
     def caller_if_any(self, header: str | None, system: SystemConfig) -> Caller | None:
         """The same for what the site may have opened to everybody: None is an anonymous caller."""
@@ -113,7 +114,11 @@ def _mock_caller(header: str) -> Caller:
         )
     user, group = fields[1:3]
     if len(fields) < 6:
-        return Caller(uid=_uid_of(user), gid=_gid_of(group), known_name=user)
+        return Caller(
+            uid=_or_nobody(accounts.uid_of(user)),
+            gid=_or_nobody(accounts.gid_of(group)),
+            known_name=user,
+        )
     try:
         uid, gid = int(fields[4]), int(fields[5])
     except ValueError:
@@ -121,15 +126,5 @@ def _mock_caller(header: str) -> Caller:
     return Caller(uid=uid, gid=gid, known_name=user)
 
 
-def _uid_of(user: str) -> int:
-    try:
-        return pwd.getpwnam(user).pw_uid
-    except KeyError:
-        return _NOBODY
-
-
-def _gid_of(group: str) -> int:
-    try:
-        return grp.getgrnam(group).gr_gid
-    except KeyError:
-        return _NOBODY
+def _or_nobody(number: int | None) -> int:
+    return _NOBODY if number is None else number

@@ -38,10 +38,24 @@ class SystemNotFoundError(GatewayError):
     status = 404
 
 
-class NotInReleaseError(GatewayError):
-    """A route of the original that this release does not serve."""
+class MethodNotAllowedError(GatewayError):
+    status = 405
 
-    status = 501
+
+class NameTakenError(GatewayError):
+    """Something else is being done under this name."""
+
+    status = 409
+
+
+class BodyTooLongError(GatewayError):
+    status = 413
+
+
+class TooManyPullsError(GatewayError):
+    """The caller has as many pulls in the queue as one user may."""
+
+    status = 429
 
 
 class ConfigError(GatewayError):

@@ -113,6 +113,10 @@ class ImageRecord:
             "bytes_done": self.bytes_done,
             "bytes_total": self.bytes_total,
             "size": self.size,
+            "digest": self.digest,
+            "expiration": self.expiration,
+            "private": self.private,
+            "puller": self.puller,
         }
 
 
@@ -209,10 +213,11 @@ def acl_after_pull(pull: ImageRecord, *, private: bool, existing: ImageRecord | 
     - Whoever else has pulled it proved that the registry lets them read it, and is let in too, but
       shuts nobody out: what everybody may read stays so, unless the registry asks for credentials.
     - A private image without lists is for its puller alone.
+    - What somebody else has imported under this name is another image, whose lists end with it.
     """
     asked = _acl_of(pull)
     puller = Acl(users=() if pull.puller is None else (pull.puller,))
-    if existing is None:
+    if existing is None or _is_anothers_import(existing, pull):
         return asked or (puller if private else asked)
     known = _acl_of(existing)
     if existing.puller is not None and existing.puller == pull.puller:
@@ -221,6 +226,10 @@ def acl_after_pull(pull: ImageRecord, *, private: bool, existing: ImageRecord | 
         return known
     first_puller = Acl(users=() if existing.puller is None else (existing.puller,))
     return (known or first_puller) | puller | asked
+
+
+def _is_anothers_import(existing: ImageRecord, pull: ImageRecord) -> bool:
+    return existing.is_import and not pull.is_import and existing.puller != pull.puller
 
 
 def _acl_of(record: ImageRecord) -> Acl:

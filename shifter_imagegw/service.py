@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from shifter_common.reference import ImageReference
-from shifter_imagegw import access
+from shifter_imagegw import access, formats, location
 from shifter_imagegw.auth import Caller
 from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.config import GatewayConfig, SystemConfig
@@ -20,30 +19,18 @@ from shifter_imagegw.errors import (
     CatalogError,
     ImageNotFoundError,
     NotPermittedError,
+    PullError,
     SystemNotFoundError,
 )
-from shifter_imagegw.records import Acl, ImageRecord, NewPull, PullState
+from shifter_imagegw.imports import Imports, ImportSource
+from shifter_imagegw.jobs import Jobs, Nudge, no_nudge
+from shifter_imagegw.lookup_log import LookupLog
+from shifter_imagegw.records import Acl, ImageRecord, Lookup, NewPull
 
 log = logging.getLogger(__name__)
 
-# A client asks again every half second, so an image that was pulled this recently is what it
-# waits for, however short the site's PullUpdateTimeout is.
-RECENT = timedelta(seconds=10)
-
-# For this long a failure is told, once, to everybody who asks for the image: clients that wait
-# for a pull only learn its end by asking for the pull again. Who has been told and asks once more
-# wants another try.
-FAILURE_IS_NEWS = timedelta(seconds=30)
-
 # A lookup that would move an image's expiration by less does not write.
 EXPIRATION_STEP = timedelta(hours=1)
-
-
-Nudge = Callable[[str], None]  # tells the workers of a system that there is a job
-
-
-def no_nudge(system: str) -> None:
-    """For workers that look into the catalog often enough."""
 
 
 class Service:
@@ -61,7 +48,9 @@ class Service:
         self._catalog = catalog
         self._sealer = sealer
         self._clock = clock
-        self._nudge = nudge
+        self._lookup_log = LookupLog(catalog)
+        self._jobs = Jobs(config, catalog, clock, nudge)
+        self._imports = Imports(config, catalog, self._jobs)
 
     def system(self, name: str) -> SystemConfig:
         try:
@@ -75,15 +64,19 @@ class Service:
         """Raise `CatalogError` where no request could be answered."""
         self._catalog.workers()
 
+    # Images that are here
+
     def lookup(
         self, system: SystemConfig, reference: ImageReference, caller: Caller | None
     ) -> ImageRecord:
         """The image that `reference` means now; being asked for keeps it from expiring."""
-        reference = reference.with_default_tag()
         record = self._readable(system, reference, caller)
         if record is None:
-            raise self._not_found(system, reference)
+            raise self._not_found(system, reference, caller)
         self._keep(record)
+        if self._config.metrics and caller is not None:
+            tag = reference.with_default_tag().tag
+            self._lookup_log.note(caller, record, tag, self._clock())
         return record
 
     def list_images(self, system: SystemConfig, caller: Caller | None) -> list[ImageRecord]:
@@ -91,12 +84,58 @@ class Service:
         records = self._catalog.list_ready(system.name)
         return [record for record in records if access.may_read(record, caller, system)]
 
+    def list_lookups(self, system: SystemConfig, caller: Caller, limit: int) -> list[Lookup]:
+        """The last lookups on a system, oldest first; none where the site does not collect them."""
+        _require_admin(system, caller, "see who looked up what")
+        if not self._config.metrics or limit == 0:
+            return []
+        self._lookup_log.flush()
+        return self._catalog.list_lookups(system.name, limit)
+
+    # Images that are to go
+
+    def expire(self, system: SystemConfig, reference: ImageReference, caller: Caller) -> None:
+        """Have an image removed from its system, with all of its tags."""
+        record = self._readable(system, reference, caller)
+        if record is None:
+            raise self._not_found(system, reference, caller)
+        if not access.may_expire(record, caller, system):
+            raise NotPermittedError(
+                f"{reference} may be expired only by who pulled it or an administrator of "
+                f"{system.name}"
+            )
+        self._jobs.expire([record])
+        log.info("expire asked system=%s image=%s uid=%d", system.name, reference, caller.uid)
+
+    def expire_unused(self, system: SystemConfig, caller: Caller) -> list[str]:
+        """Have every image removed whose expiration has passed; their ids.
+
+        Pulls and imports on their way stay as they are, however long they take: they have leases.
+        """
+        _require_admin(system, caller, "have unused images removed")
+        now = self._clock()
+        ended = self._catalog.purge_ended(
+            system.name, now - self._config.pull_update_timeout.total_seconds()
+        )
+        records = self._catalog.list_expired(system.name, now)
+        self._jobs.expire(records)
+        log.info(
+            "autoexpire asked system=%s images=%d forgotten=%d uid=%d",
+            system.name,
+            len(records),
+            ended,
+            caller.uid,
+        )
+        return [record.image_id for record in records if record.image_id is not None]
+
+    # Images that are to come
+
     def list_queue(self, system: SystemConfig, caller: Caller) -> list[ImageRecord]:
         """Every pull and removal that has not ended well yet, oldest first.
 
         Those for named users and groups are shown to them alone.
         """
-        self._forget_old_failures()
+        self._jobs.forget_old_failures()
         records = self._catalog.list_queue(system.name)
         return [record for record in records if access.may_read(record, caller, system)]
 
@@ -108,12 +147,11 @@ class Service:
         Clients repeat the request until the answer is READY or FAILURE.
         """
         reference = reference.with_default_tag()
-        if reference.image_type != "docker":
-            return self._not_from_registry(system, reference, caller)
-        self._forget_old_failures()
         # Looked for first: a pull that ends between the two looks is seen as READY in the second.
-        under_way = self._catalog.find_pull(system.name, reference.image_type, reference.tag)
+        under_way = self._jobs.find(system, reference)
         ready = self._catalog.find_ready(system.name, reference.image_type, reference.tag)
+        if reference.image_type != "docker":
+            return self._imported(system, reference, caller, under_way)
         puller = caller.uid
         if asked and ready is not None and access.may_change_acl(ready, caller, system):
             puller = ready.puller or caller.uid  # an administrator acts for who pulled it
@@ -122,53 +160,87 @@ class Service:
             asked = asked | Acl(users=(puller,))
         if ready is not None and not self._needs_pull(ready, reference, system, caller, asked):
             return ready
-        if under_way is not None and (under_way.is_in_flight or self._is_news(under_way, caller)):
-            return under_way
-        return self._start(
-            NewPull(
-                system=system.name,
-                image_type=reference.image_type,
-                pull_tag=reference.tag,
-                format=self._config.default_format,
-                user_acl=asked.users,
-                group_acl=asked.groups,
-                puller=puller,
-                sealed_credentials=(
-                    self._sealer.seal(caller.credentials) if caller.credentials else None
-                ),
-            ),
-            caller,
+        logins = self._usable_logins(reference, caller)
+        if under_way is not None and self._jobs.is_told(
+            under_way, caller, with_logins=bool(logins)
+        ):
+            return access.shown_to(under_way, caller, system)
+        is_here = ready is not None and access.may_read(ready, caller, system)
+        self._jobs.quotas.require_room(system, caller, is_new=not is_here)
+        new = NewPull(
+            system=system.name,
+            image_type=reference.image_type,
+            pull_tag=reference.tag,
+            format=self._config.default_format,
+            user_acl=asked.users,
+            group_acl=asked.groups,
+            puller=puller,
+            sealed_credentials=self._sealer.seal(logins) if logins else None,
         )
+        return self._jobs.start(new, caller, system)
 
-    def expire(self, system: SystemConfig, reference: ImageReference, caller: Caller) -> None:
-        """Have an image removed from its system, with all of its tags."""
-        if reference.image_type == "docker":
-            reference = reference.with_default_tag()
-        record = self._readable(system, reference, caller)
-        if record is None:
-            raise self._not_found(system, reference)
-        if not access.may_expire(record, caller, system):
-            raise NotPermittedError(
-                f"{reference} may be expired only by who pulled it or an administrator of "
-                f"{system.name}"
+    def import_image(
+        self,
+        system: SystemConfig,
+        reference: ImageReference,
+        caller: Caller,
+        source: ImportSource,
+        asked: Acl,
+    ) -> ImageRecord:
+        return self._imports.ask(system, reference, caller, source, asked)
+
+    def _imported(
+        self,
+        system: SystemConfig,
+        reference: ImageReference,
+        caller: Caller,
+        under_way: ImageRecord | None,
+    ) -> ImageRecord:
+        """What no registry has: a client that has asked for an import may follow it by pulling."""
+        if (
+            under_way is not None
+            and access.may_read(under_way, caller, system)
+            and self._jobs.is_told(under_way, caller)
+        ):
+            return under_way
+        ready = self._readable(system, reference, caller)
+        if ready is None:
+            raise BadRequestError(
+                f"cannot pull {reference}: only images of type docker come from a registry"
             )
-        self._catalog.add_expire(record)
-        self._nudge(system.name)
-        log.info("expire asked system=%s image=%s uid=%d", system.name, reference, caller.uid)
+        return ready
 
     def _readable(
         self, system: SystemConfig, reference: ImageReference, caller: Caller | None
     ) -> ImageRecord | None:
-        record = self._catalog.find_ready(system.name, reference.image_type, reference.tag)
+        record = self._find_ready(system, reference)
         if record is None or not access.may_read(record, caller, system):
             return None
         return record
 
-    def _not_found(self, system: SystemConfig, reference: ImageReference) -> ImageNotFoundError:
+    def _find_ready(self, system: SystemConfig, reference: ImageReference) -> ImageRecord | None:
+        if reference.image_type == "id":
+            found = (
+                self._catalog.find_ready_id(system.name, reference.tag, image_format)
+                for image_format in formats.FORMATS
+            )
+            return next((record for record in found if record is not None), None)
+        named = reference.with_default_tag()
+        record = self._catalog.find_ready(system.name, named.image_type, named.tag)
+        if record is None and reference.image_type == "custom" and named != reference:
+            # Older gateways imported such names as they were typed.
+            return self._catalog.find_ready(system.name, reference.image_type, reference.tag)
+        return record
+
+    def _not_found(
+        self, system: SystemConfig, reference: ImageReference, caller: Caller | None
+    ) -> ImageNotFoundError:
+        reference = reference.with_default_tag()
         pull = self._catalog.find_pull(system.name, reference.image_type, reference.tag)
-        if pull is not None and pull.is_in_flight:
+        if pull is not None and pull.is_in_flight and access.may_read(pull, caller, system):
             return ImageNotFoundError(
-                f"image not found: {reference} is still being pulled to {system.name} "
+                f"image not found: {reference} is still being "
+                f"{'imported' if pull.is_import else 'pulled'} to {system.name} "
                 f"({pull.state.value})"
             )
         return ImageNotFoundError(
@@ -186,16 +258,6 @@ class Service:
             # A catalog that can only be read still answers; the next lookup tries again.
             log.warning("expiration not moved id=%s reason=%s", record.image_id, error)
 
-    def _not_from_registry(
-        self, system: SystemConfig, reference: ImageReference, caller: Caller
-    ) -> ImageRecord:
-        record = self._readable(system, reference, caller)
-        if record is None:
-            raise BadRequestError(
-                f"cannot pull {reference}: only images of type docker come from a registry"
-            )
-        return record
-
     def _needs_pull(
         self,
         ready: ImageRecord,
@@ -204,8 +266,11 @@ class Service:
         caller: Caller,
         asked: Acl,
     ) -> bool:
+        is_readable = access.may_read(ready, caller, system)
+        if ready.is_import and not is_readable:
+            return True  # something of somebody else's, which only has the same name
         may_change_acl = access.may_change_acl(ready, caller, system)
-        if asked and not _has_acl(ready, asked, exactly=may_change_acl):
+        if asked and not access.has_acl(ready, asked, exactly=may_change_acl):
             if not may_change_acl:
                 raise NotPermittedError(
                     f"{reference} is on {system.name} already, and who may use it is set by who "
@@ -213,47 +278,23 @@ class Service:
                     "groups"
                 )
             return True
-        if not access.may_read(ready, caller, system):
+        if not is_readable:
             return True  # a pull that succeeds proves that the registry lets the caller read it
-        age = self._clock() - (ready.last_pull or 0.0)
-        return age > max(self._config.pull_update_timeout, RECENT).total_seconds()
+        return not self._jobs.is_fresh(ready)
 
-    def _is_news(self, pull: ImageRecord, caller: Caller) -> bool:
-        """Whether a pull has failed and the caller does not know yet."""
-        return (
-            pull.state is PullState.FAILURE
-            and pull.image_id is None  # else it was a removal that failed
-            # What others met says nothing about who brings logins of their own.
-            and (pull.puller == caller.uid or not caller.credentials)
-            and self._clock() - (pull.last_pull or 0.0) <= FAILURE_IS_NEWS.total_seconds()
-            and self._catalog.tell_failure(pull, caller.uid)
-        )
-
-    def _start(self, new: NewPull, caller: Caller) -> ImageRecord:
-        now = self._clock()
-        record = self._catalog.add_pull(new, now)
-        if record.last_pull != now:
-            return record  # somebody else's, a moment earlier
-        self._nudge(new.system)
-        log.info(
-            "pull asked system=%s image=%s:%s uid=%d",
-            new.system,
-            new.image_type,
-            new.pull_tag,
-            caller.uid,
-        )
-        # What the original answers to whoever starts a pull.
-        return dataclasses.replace(record, state=PullState.INIT, last_pull=None)
-
-    def _forget_old_failures(self) -> None:
-        oldest = max(self._config.pull_update_timeout, FAILURE_IS_NEWS)
-        self._catalog.purge_failures(self._clock() - oldest.total_seconds())
+    def _usable_logins(self, reference: ImageReference, caller: Caller) -> Mapping[str, str]:
+        """Those of the caller's logins that this pull can use; the others are no business of it."""
+        if not caller.credentials:
+            return {}
+        urls = {name: place.url for name, place in self._config.locations.items()}
+        try:
+            source = location.choose(reference.tag, urls, self._config.default_location)
+        except PullError:
+            return {}  # the worker meets the same, and its words reach the user
+        usable = (source.location, "default")
+        return {name: caller.credentials[name] for name in usable if name in caller.credentials}
 
 
-def _has_acl(record: ImageRecord, asked: Acl, *, exactly: bool) -> bool:
-    users, groups = set(record.user_acl or ()), set(record.group_acl or ())
-    if exactly:
-        return users == set(asked.users) and groups == set(asked.groups)
-    return (
-        record.is_restricted and users.issuperset(asked.users) and groups.issuperset(asked.groups)
-    )
+def _require_admin(system: SystemConfig, caller: Caller, what: str) -> None:
+    if not access.is_admin(caller, system):
+        raise NotPermittedError(f"only administrators of {system.name} may {what}")

@@ -4,8 +4,13 @@
 Paths, fields and types are the original's. Its clients want a content type of exactly
 `application/json` and an exact Content-Length, and take any other status than 200 as a failure.
 
-Where the original answered 200 to an expire request that it refused (`{"status": false}`) or could
-not find (`null`), this gateway answers 403 or 404, so that its clients exit with 1, not with 0.
+Where the original answered 200 to an expire or autoexpire request that it refused
+(`{"status": false}`) or could not find (`null`), this gateway answers 403 or 404, so that its
+clients exit with 1, not with 0.
+
+Beside the original's GET requests that change something there are forms that say so:
+`POST /api/expire/…` and `DELETE /api/image/…` for an image, `POST /api/autoexpire/…`. `GET
+/api/image/…` is a lookup.
 """
 
 from __future__ import annotations
@@ -19,12 +24,17 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from shifter_common.reference import ImageReference
 from shifter_imagegw.auth import Authenticator, Caller
 from shifter_imagegw.config import SystemConfig
-from shifter_imagegw.errors import BadRequestError, NotInReleaseError
-from shifter_imagegw.records import Acl, ImageRecord
+from shifter_imagegw.errors import BadRequestError, BodyTooLongError, MethodNotAllowedError
+from shifter_imagegw.imports import ImportSource
+from shifter_imagegw.records import ImageRecord, Lookup, PullState
+from shifter_imagegw.request_body import RequestBody
 from shifter_imagegw.service import Service
 
-_HIGHEST_ID = 2**32 - 2  # the last one means "no such user" to the kernel
-_MOST_IDS = 1000  # what the runtime of the original reads in one list
+_LOOKUPS_SHOWN = 10
+_MOST_LOOKUPS = 10_000
+
+# Clients of the original wait while they are told a state they know; any other ends the waiting.
+_SHOWN_AS = {PullState.HASHING: PullState.PULLING, PullState.EXPIRING: PullState.PENDING}
 
 api = Blueprint("api", __name__)
 
@@ -41,6 +51,7 @@ def health() -> Response:
 
 
 @api.get("/api/lookup/<system>/<image_type>/<tag:tag>/")
+@api.get("/api/image/<system>/<image_type>/<tag:tag>/")
 def lookup(system: str, image_type: str, tag: str) -> Response:
     where = _service().system(system)
     reader = _reader(where)
@@ -67,30 +78,42 @@ def pull(system: str, image_type: str, tag: str) -> Response:
     where = _service().system(system)
     caller = _caller(where)
     reference = ImageReference.checked(image_type, tag)
-    return _answer(_service().pull(where, reference, caller, _asked_acl()).to_wire())
+    return _progress(_service().pull(where, reference, caller, _body().acl()))
+
+
+@api.post("/api/doimport/<system>/<image_type>/<tag:tag>/")
+def doimport(system: str, image_type: str, tag: str) -> Response:
+    where = _service().system(system)
+    caller = _caller(where)
+    reference = ImageReference.checked(image_type, tag)
+    body = _body()
+    source = ImportSource.checked(body.text("filepath"), body.text("format"))
+    return _progress(_service().import_image(where, reference, caller, source, body.acl()))
 
 
 @api.route("/api/expire/<system>/<image_type>/<tag:tag>/", methods=["GET", "POST"])
+@api.delete("/api/image/<system>/<image_type>/<tag:tag>/")
 def expire(system: str, image_type: str, tag: str) -> Response:
+    _refuse_head()
     where = _service().system(system)
     caller = _caller(where)
     _service().expire(where, ImageReference.checked(image_type, tag), caller)
     return _answer({"status": True})
 
 
-@api.get("/api/autoexpire/<system>/")
+@api.route("/api/autoexpire/<system>/", methods=["GET", "POST"])
 def autoexpire(system: str) -> Response:
-    raise _not_in_release(system, "autoexpire")
+    _refuse_head()
+    where = _service().system(system)
+    return _answer({"status": _service().expire_unused(where, _caller(where))})
 
 
 @api.get("/api/metrics/<system>/")
 def metrics(system: str) -> Response:
-    raise _not_in_release(system, "metrics")
-
-
-@api.post("/api/doimport/<system>/<image_type>/<tag:tag>/")
-def doimport(system: str, image_type: str, tag: str) -> Response:
-    raise _not_in_release(system, "doimport")
+    where = _service().system(system)
+    caller = _caller(where)
+    lookups = _service().list_lookups(where, caller, _limit())
+    return _answer([_looked_up(lookup) for lookup in lookups])
 
 
 def _service() -> Service:
@@ -127,49 +150,39 @@ def _queued(record: ImageRecord) -> dict[str, Any]:
     }
 
 
-def _not_in_release(system: str, route: str) -> NotInReleaseError:
-    _caller(_service().system(system))
-    return NotInReleaseError(f"{route} is not in this release")
+def _progress(record: ImageRecord) -> Response:
+    """A record as those see it who ask again until it has ended."""
+    shown = _SHOWN_AS.get(record.state, record.state)
+    return _answer(record.to_wire() | {"status": shown.value})
 
 
-def _asked_acl() -> Acl:
-    body = _body()
-    return Acl(users=_ids(body, "allowed_uids"), groups=_ids(body, "allowed_gids"))
+def _looked_up(lookup: Lookup) -> dict[str, Any]:
+    return {
+        "user": lookup.user,
+        "uid": lookup.uid,
+        "system": lookup.system,
+        "type": lookup.image_type,
+        "tag": lookup.tag,
+        "id": lookup.image_id,
+        "time": float(lookup.time),
+    }
 
 
-def _body() -> dict[str, Any]:
-    """The JSON object of a request; the original's client sends an empty body for an empty one."""
-    try:
-        text = request.get_data(cache=False)
-    except RequestEntityTooLarge:
-        raise BadRequestError("the request's body is too long") from None
-    if not text:
-        return {}
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise BadRequestError(f"the request's body is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise BadRequestError("the request's body must be a JSON object")
-    return content
-
-
-def _ids(body: dict[str, Any], key: str) -> tuple[int, ...]:
-    """Numeric ids, as text with commas between them (the original's form) or as a JSON list."""
-    value = body.get(key)
-    if value is None or value == "":
-        return ()
-    items = value.split(",") if isinstance(value, str) else value
-    if not isinstance(items, list):
-        raise BadRequestError(f"{key} must be numbers with commas between them, not {value!r}")
-    ids = tuple(dict.fromkeys(_id(key, item) for item in items))
-    if len(ids) > _MOST_IDS:
-        raise BadRequestError(f"{key} holds {len(ids)} numbers, at most {_MOST_IDS} are allowed")
-    return ids
-
-
-def _id(key: str, item: object) -> int:
-    text = str(item).strip()
-    if not (text.isascii() and text.isdecimal() and len(text) < 11 and int(text) <= _HIGHEST_ID):
-        raise BadRequestError(f"{key} must be numbers with commas between them, not {item!r}")
+def _limit() -> int:
+    text = request.args.get("limit", str(_LOOKUPS_SHOWN))
+    if not (text.isascii() and text.isdecimal() and len(text) < 9 and int(text) <= _MOST_LOOKUPS):
+        raise BadRequestError(f"limit must be a number up to {_MOST_LOOKUPS}, not {text[:80]!r}")
     return int(text)
+
+
+def _refuse_head() -> None:
+    """HEAD asks what GET would answer; where GET changes something it would change it too."""
+    if request.method == "HEAD":
+        raise MethodNotAllowedError(f"HEAD is not allowed on {request.path!r}")
+
+
+def _body() -> RequestBody:
+    try:
+        return RequestBody(request.get_data(cache=False))
+    except RequestEntityTooLarge:
+        raise BodyTooLongError("the request's body is too long") from None

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How much one user may have on a system, and in the queue."""
+
+from __future__ import annotations
+
+from shifter_imagegw import access
+from shifter_imagegw.auth import Caller
+from shifter_imagegw.catalog import Catalog
+from shifter_imagegw.config import LimitsConfig, SystemConfig
+from shifter_imagegw.errors import NotPermittedError, TooManyPullsError
+from shifter_imagegw.records import ImageRecord
+
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+class Quotas:
+    """Asked before a job is put into the queue. Administrators have none.
+
+    Requests that come at the very same time do not see each other, so a user may end up with a few
+    more than allowed, as many as the gateway answers at once.
+    """
+
+    def __init__(self, limits: LimitsConfig, catalog: Catalog) -> None:
+        self._limits = limits
+        self._catalog = catalog
+
+    def require_turn(self, system: SystemConfig, caller: Caller) -> None:
+        """Refuse one more pull or import where the caller has as many in the queue as allowed."""
+        if access.is_admin(caller, system):
+            return
+        most = self._limits.queued_pulls_per_user
+        queued = self._catalog.count_queued(caller.uid)
+        if queued >= most:
+            raise TooManyPullsError(
+                f"you have {queued} pulls in the queue already, and {most} are allowed: wait until "
+                "some of them are ready"
+            )
+
+    def require_room(self, system: SystemConfig, caller: Caller, *, is_new: bool) -> None:
+        """Refuse what would take the caller above the site's bounds.
+
+        What the caller finds on the system already (not `is_new`) is fetched again at the bound
+        too, but not above: if its content has changed, the old stays until somebody removes it.
+        """
+        most, most_bytes = self._limits.images_per_user, self._limits.bytes_per_user
+        if (most is None and most_bytes is None) or access.is_admin(caller, system):
+            return
+        usage = self._catalog.usage(system.name, caller.uid)
+        if most is not None:
+            coming = self._coming(system, caller)
+            if usage.images + coming + is_new > most:
+                on_the_way = f" and {coming} more on the way" if coming else ""
+                raise _refusal(system, f"{usage.images} images{on_the_way}", f"{most} are")
+        if most_bytes is not None and usage.bytes + is_new > most_bytes:
+            raise _refusal(system, f"images of {_size(usage.bytes)}", f"{_size(most_bytes)} is")
+
+    def _coming(self, system: SystemConfig, caller: Caller) -> int:
+        """How many images the caller's pulls in the queue will add."""
+        mine = (
+            record
+            for record in self._catalog.list_queue(system.name)
+            if record.is_in_flight and record.puller == caller.uid
+        )
+        return sum(not self._is_here(system, record) for record in mine)
+
+    def _is_here(self, system: SystemConfig, record: ImageRecord) -> bool:
+        ready = self._catalog.find_ready(system.name, record.image_type, record.pull_tag)
+        return ready is not None
+
+
+def _refusal(system: SystemConfig, held: str, allowed: str) -> NotPermittedError:
+    return NotPermittedError(
+        f"you have {held} on {system.name}, and {allowed} allowed: remove what you no longer need "
+        "with 'shifterimg expire'"
+    )
+
+
+def _size(count: float) -> str:
+    for unit in _UNITS:
+        if count < 1024 or unit == _UNITS[-1]:
+            break
+        count /= 1024
+    return f"{count:.1f} {unit}" if unit != "bytes" else f"{count:.0f} bytes"
