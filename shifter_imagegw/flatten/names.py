@@ -11,6 +11,7 @@ AUFS_PREFIX = b".wh..wh."  # what AUFS kept for itself; images of old Dockers ha
 
 NAME_MAX = 255  # bytes in one component, as in Linux
 PATH_MAX = 4095  # bytes
+_AS_WRITTEN_MAX = 16 << 10  # bytes of a name with all its `./` and `../`
 TARGET_MAX = 4095  # bytes in the target of a symbolic link
 
 
@@ -26,6 +27,8 @@ def normalise(name: bytes, layer: str) -> bytes:
         and len(name) <= NAME_MAX
     ):
         return name.removesuffix(b"/")
+    if len(name) > _AS_WRITTEN_MAX:
+        raise _too_long(name, layer)
     parts: list[bytes] = []
     for part in name.split(b"/"):
         if part in (b"", b"."):
@@ -45,11 +48,15 @@ def normalise(name: bytes, layer: str) -> bytes:
         )
     path = b"/".join(parts)
     if len(path) > PATH_MAX:
-        raise LayerError(
-            f"layer {layer} has an entry with a path of {len(path)} bytes,"
-            f" longer than the {PATH_MAX} that Linux can open: {show(name)}"
-        )
+        raise _too_long(path, layer)
     return path
+
+
+def _too_long(path: bytes, layer: str) -> LayerError:
+    return LayerError(
+        f"layer {layer} has an entry with a path of {len(path)} bytes,"
+        f" longer than the {PATH_MAX} that Linux can open: {show(path)}"
+    )
 
 
 def hidden_by_whiteout(base: bytes, layer: str) -> bytes:

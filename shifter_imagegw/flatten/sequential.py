@@ -21,7 +21,7 @@ from typing import BinaryIO, cast
 
 from shifter_imagegw.flatten import ahead, names
 from shifter_imagegw.flatten.errors import LayerError, UnsafeLayerError
-from shifter_imagegw.flatten.limits import Budget, Limits
+from shifter_imagegw.flatten.limits import DIRECTORY_BYTES, Budget, Limits
 from shifter_imagegw.flatten.report import FlattenReport
 from shifter_imagegw.flatten.stream import LayerStream
 from shifter_imagegw.flatten.tar_reader import (
@@ -100,8 +100,8 @@ def flatten(
     limits: Limits,
 ) -> FlattenReport:
     """Write the merged stream; see `flattening.flatten`."""
-    tree = _Tree()
-    budget = Budget(limits)
+    budget = Budget(limits, progress)
+    tree = _Tree(budget)
     with ahead.streams(layers, range(len(layers)), budget) as streams:
         for number, stream in streams:
             tree.begin(number)
@@ -109,16 +109,17 @@ def flatten(
                 tree.apply(member, stream.name)
     output = _Output(tree, TarWriter(out))
     output.write_names()
-    budget = Budget(limits)
+    budget = Budget(limits, progress)
     with ahead.streams(layers, output.wanted_layers(), budget) as streams:
-        output.write_files(streams, progress, budget)
+        output.write_files(streams, budget)
     return output.finish()
 
 
 class _Tree:
     """The tree that the layers applied so far make."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
         self.root = Directory(layer=0)
         self.symlinks: dict[Inode, tuple[bytes, int]] = {}  # target, mtime
         self.elsewhere: set[Inode] = set()  # with several names, or another than the layer said
@@ -134,6 +135,7 @@ class _Tree:
     def apply(self, member: Member, layer_name: str) -> None:
         self.members[-1] += 1
         above, _, base = member.name.rpartition(b"/")
+        self._budget.spend_name(len(base) + (len(member.link) if member.kind == SYMLINK else 0))
         if base.startswith(names.WHITEOUT_PREFIX):
             self._whiteout(above, base, layer_name)
         elif member.name.startswith(names.WHITEOUT_PREFIX) or b"/.wh." in member.name:
@@ -225,11 +227,15 @@ class _Tree:
         """Give the directory at `path`, made if need be; it belongs to the current layer now."""
         parent = self.root
         for name, node in self._resolve(path, layer_name)[1:]:
-            directory = node if isinstance(node, Directory) else Directory(self._layer)
+            directory = node if isinstance(node, Directory) else self._implied(name)
             directory.layer = self._layer
             parent.children[name] = directory
             parent = directory
         return parent
+
+    def _implied(self, name: bytes) -> Directory:
+        self._budget.spend_name(len(name) + DIRECTORY_BYTES)
+        return Directory(self._layer)
 
     def _resolve(self, path: bytes, layer_name: str) -> list[tuple[bytes, Node | None]]:
         """Give the names from the root to `path`, with what is there; links do not occur in it."""
@@ -259,6 +265,11 @@ class _Tree:
             if target.startswith(b"/"):
                 del trail[1:]
             parts += target.split(b"/")[::-1]
+        if links and sum(len(name) + 1 for name, _ in trail) > names.PATH_MAX:
+            raise LayerError(
+                f"layer {layer_name} has an entry that symbolic links place deeper than the"
+                f" {names.PATH_MAX} bytes that Linux can open: {names.show(path)}"
+            )
         self._led_elsewhere = links > 0
         return trail
 
@@ -298,7 +309,6 @@ class _Output:
     def write_files(
         self,
         streams: Iterator[tuple[int, LayerStream]],
-        progress: Callable[[int], None],
         budget: Budget,
     ) -> None:
         """Go through the layers once more for the bytes."""
@@ -314,12 +324,12 @@ class _Output:
                 self._report.bytes += member.size
                 data = reader.padded_data()
                 self._writer.file(path, member.mode, member.mtime, member.size, data)
-                progress(done + stream.packed_read)
+                budget.reach(done + stream.packed_read)
                 missing -= 1
                 if not missing:
                     break
             done += stream.size
-            progress(done)
+            budget.reach(done)
 
     def finish(self) -> FlattenReport:
         """Write all names but the first of what has several."""

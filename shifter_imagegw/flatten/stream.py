@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import bz2
 import collections
+import io
 import lzma
 import os
 import threading
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 import zstandard
 from isal import igzip, isal_zlib
@@ -29,9 +30,14 @@ from shifter_imagegw.flatten.errors import (
 from shifter_imagegw.flatten.limits import Budget
 from shifter_imagegw.flatten.xz import XzReader
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 CHUNK = 1 << 20  # bytes handed over at once
 _CHUNKS_AHEAD = 4
 _ZSTD_WINDOW = 128 << 20  # what `zstd --long=27`, the largest default, needs
+_MUCH_MEMORY = 16 << 20  # bytes; `zstd -19` asks for 8 MiB
+_PULSE = 1.0  # seconds between two signs of life while nothing comes
 
 _BROKEN: tuple[type[Exception], ...] = (
     cast("type[Exception]", isal_zlib.error),  # its stubs say otherwise
@@ -39,6 +45,7 @@ _BROKEN: tuple[type[Exception], ...] = (
     lzma.LZMAError,
     zstandard.ZstdError,
     igzip.BadGzipFile,
+    OverflowError,  # a gzip header that never ends
 )
 
 
@@ -46,6 +53,26 @@ class Reader(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
     def close(self) -> None: ...
+
+
+class _Blob(io.FileIO):
+    """A layer's file, which stops a decompressor where it asks for more that nobody wants."""
+
+    def __init__(self, path: Path, is_wanted: Callable[[], bool]) -> None:
+        super().__init__(path, "rb")
+        self._is_wanted = is_wanted
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._require_wanted()
+        return super().read(-1 if size is None else size) or b""
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        self._require_wanted()
+        return super().readinto(buffer) or 0
+
+    def _require_wanted(self) -> None:
+        if not self._is_wanted():
+            raise zstd_frames.NotWantedError
 
 
 class LayerStream:
@@ -65,6 +92,7 @@ class LayerStream:
         self._filled = threading.Semaphore(0)
         self._free = threading.Semaphore(_CHUNKS_AHEAD)
         self._closed = False
+        self._is_asked_for = threading.Event()
         self._is_downloaded = False
         self._thread = threading.Thread(target=self._read_ahead, daemon=True)
 
@@ -75,6 +103,7 @@ class LayerStream:
         """Stop reading; a thread that still waits for its download ends when that does."""
         self._closed = True
         self._free.release()
+        self._is_asked_for.set()
         if self._is_downloaded:
             self._thread.join()
         self._queue.clear()
@@ -110,7 +139,9 @@ class LayerStream:
             yield piece
 
     def _next_chunk(self) -> bool:
-        self._filled.acquire()
+        self._is_asked_for.set()
+        while not self._filled.acquire(timeout=_PULSE):
+            self._budget.pulse()
         item = self._queue.popleft()
         if isinstance(item, BaseException):
             self._queue.append(item)
@@ -125,6 +156,7 @@ class LayerStream:
         self._unpacked += len(chunk)
         self._budget.spend_bytes(self.name, len(chunk))
         self._budget.check_expansion(self.name, self.packed_read, self._unpacked)
+        self._budget.pulse()
         self._chunk = chunk
         self._view = memoryview(chunk)
         self._position = 0
@@ -141,9 +173,9 @@ class LayerStream:
             self._filled.release()
 
     def _unpack(self, path: Path) -> None:
-        with path.open("rb", buffering=0) as blob:
+        with _Blob(path, self._is_wanted) as blob:
             self.size = os.fstat(blob.fileno()).st_size
-            reader = _open_reader(cast("BinaryIO", blob), self.name)
+            reader = self._open_reader(blob)
             while True:
                 self._free.acquire()
                 if self._closed:
@@ -154,31 +186,49 @@ class LayerStream:
                 if not chunk:
                     return
 
+    def _is_wanted(self) -> bool:
+        return not self._closed
 
-def _open_reader(blob: BinaryIO, name: str) -> Reader:
-    """Choose by the magic bytes; media types lie."""
-    magic = os.pread(blob.fileno(), 512, 0)
-    if magic.startswith(b"\x1f\x8b"):
-        open_gzip = cast("Callable[[BinaryIO, str], Reader]", igzip.open)  # has no types
-        return open_gzip(blob, "rb")
-    if magic.startswith(zstd_frames.FRAME_MAGIC) or zstd_frames.is_skippable(magic[:4].ljust(4)):
-        if not zstd_frames.is_whole(blob.fileno()):
-            raise TruncatedLayerError(f"layer {name} is truncated or damaged (zstd)")
+    def _open_reader(self, blob: _Blob) -> Reader:
+        """Choose by the magic bytes; media types lie."""
+        magic = os.pread(blob.fileno(), 512, 0)
+        if magic.startswith(b"\x1f\x8b"):
+            open_gzip = cast("Callable[[BinaryIO, str], Reader]", igzip.open)  # has no types
+            return open_gzip(cast("BinaryIO", blob), "rb")
+        if _is_zstd(magic):
+            return self._open_zstd(blob)
+        if magic.startswith(b"\xfd7zXZ\0"):
+            self._is_asked_for.wait()
+            return XzReader(cast("BinaryIO", blob))
+        if magic.startswith(b"BZh"):
+            return bz2.BZ2File(cast("BinaryIO", blob))
+        if _is_tar(magic):
+            return cast("Reader", blob)
+        raise UnknownCompressionError(
+            f"layer {self.name} is neither a tar archive nor compressed with gzip, zstd, xz or"
+            " bzip2"
+        )
+
+    def _open_zstd(self, blob: _Blob) -> Reader:
+        frames = zstd_frames.Frames(blob.fileno(), self._is_wanted)
+        if not frames.are_whole():
+            raise TruncatedLayerError(f"layer {self.name} is truncated or damaged (zstd)")
+        # One layer at a time may have much memory, however many are read ahead.
+        if frames.largest_window > _MUCH_MEMORY:
+            self._is_asked_for.wait()
         decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
         return cast("Reader", decompressor.stream_reader(blob, 1 << 17, read_across_frames=True))
-    if magic.startswith(b"\xfd7zXZ\0"):
-        return XzReader(blob)
-    if magic.startswith(b"BZh"):
-        return bz2.BZ2File(blob)
-    if (
-        not magic
+
+
+def _is_zstd(magic: bytes) -> bool:
+    return magic.startswith(zstd_frames.FRAME_MAGIC) or zstd_frames.is_skippable(magic[:4].ljust(4))
+
+
+def _is_tar(magic: bytes) -> bool:
+    return (
+        not any(magic)  # an empty file, too
         or magic[257:262] == b"ustar"
-        or not any(magic)
         or tar_header.has_valid_checksum(magic.ljust(512, b"\0"))
-    ):
-        return blob
-    raise UnknownCompressionError(
-        f"layer {name} is neither a tar archive nor compressed with gzip, zstd, xz or bzip2"
     )
 
 

@@ -20,7 +20,7 @@ from shifter_imagegw.flatten.tar_header import BLOCK
 FILE, HARD_LINK, SYMLINK, DIRECTORY, DEVICE, FIFO, OTHER = range(7)
 
 _NUMBER_MAX = 19  # decimal digits
-_EXTENSION_MAX = 1 << 20  # bytes in one extended header or long name
+_EXTENSION_MAX = 1 << 20  # bytes in the extended headers and long names of one entry
 _LATEST_MTIME = (1 << 32) - 1  # of squashfs, seconds since the epoch
 _ZEROS = memoryview(bytes(1 << 20))
 
@@ -35,6 +35,11 @@ _KINDS = {
     ord("D"): DIRECTORY,  # with its listing as data, of incremental dumps
 }
 _EXTENSIONS = frozenset(b"xXgLK")
+_KEYS = frozenset(
+    (b"path", b"linkpath", b"mtime", b"size")
+    + (b"GNU.sparse.major", b"GNU.sparse.size", b"GNU.sparse.realsize")
+    + (b"GNU.sparse.name", b"GNU.sparse.map")
+)  # what is read of extended headers; the rest is not even kept
 _HAVE_NO_DATA = frozenset((HARD_LINK, SYMLINK, DEVICE, FIFO))
 
 
@@ -79,10 +84,10 @@ class TarReader:
             return
         position = 0
         for offset, count in member.sparse:
-            yield from _zeros(offset - position)
+            yield from self._zeros(offset - position)
             yield from self._stream.pieces(count, self._show)
             position = offset + count
-        yield from _zeros(member.size - position)
+        yield from self._zeros(member.size - position)
         self._stream.skip(padded - member.stored, self._show)
 
     def padded_data(self) -> Iterator[memoryview]:
@@ -93,18 +98,19 @@ class TarReader:
             yield from self._stream.pieces(padded, self._show)
         else:
             yield from self.data()
-            yield from _zeros(-member.size % BLOCK)
+            yield from self._zeros(-member.size % BLOCK)
 
     def _next(self) -> Member | None:
         extensions: dict[bytes, bytes] = {}
         map_0_0: list[int] = []
+        spent = 0
         while True:
             if self._rest:
                 self._stream.skip(self._rest, self._show)
                 self._rest = 0
             block = self._block()
             if block is None:
-                if extensions:
+                if spent:
                     raise TruncatedLayerError(
                         f"layer {self._stream.name} is truncated: it ends behind an extended header"
                     )
@@ -112,7 +118,9 @@ class TarReader:
             kind = block[156]
             if kind not in _EXTENSIONS:
                 break
-            self._read_extension(kind, block, extensions, map_0_0)
+            spent += self._read_extension(kind, block, extensions, map_0_0)
+            if spent > _EXTENSION_MAX:
+                raise self._too_extended(spent)
         member = self._member = Member()
         self._fill(member, block)
         if extensions:
@@ -180,13 +188,11 @@ class TarReader:
 
     def _read_extension(
         self, kind: int, block: bytes, extensions: dict[bytes, bytes], map_0_0: list[int]
-    ) -> None:
+    ) -> int:
+        """Read one extended header, and give the bytes that it takes."""
         size = self._number(block[124:136], "size")
         if not 0 <= size <= _EXTENSION_MAX:
-            raise LayerError(
-                f"layer {self._stream.name} has an extended header of {size} bytes;"
-                f" more than {_EXTENSION_MAX} make no sense"
-            )
+            raise self._too_extended(size)
         data = self._exactly(size + -size % BLOCK)[:size]
         if kind in b"L":
             extensions[b"GNU.long.path"] = tar_header.text(data)
@@ -195,6 +201,13 @@ class TarReader:
         elif kind in b"xX":
             self._read_records(data, extensions, map_0_0)
         # Global headers are read over, as Go's reader does, which most image tools are built on.
+        return BLOCK + size
+
+    def _too_extended(self, size: int) -> LayerError:
+        return LayerError(
+            f"layer {self._stream.name} has an extended header of {size} bytes; more than"
+            f" {_EXTENSION_MAX} for one entry make no sense"
+        )
 
     def _read_records(
         self, data: bytes, extensions: dict[bytes, bytes], map_0_0: list[int]
@@ -214,7 +227,7 @@ class TarReader:
                 map_0_0.append(self._decimal(value, key))
             elif key in (b"path", b"linkpath") and b"\0" in value:
                 raise LayerError(f"layer {self._stream.name} has a name that holds a NUL byte")
-            else:
+            elif key in _KEYS:
                 extensions[key] = value
             position = end
 
@@ -313,8 +326,8 @@ class TarReader:
     def _show(self) -> str:
         return names.show(self._member.name)
 
-
-def _zeros(count: int) -> Iterator[memoryview]:
-    while count > 0:
-        yield _ZEROS[:count]
-        count -= len(_ZEROS)
+    def _zeros(self, count: int) -> Iterator[memoryview]:
+        while count > 0:
+            self._budget.pulse()
+            yield _ZEROS[:count]
+            count -= len(_ZEROS)

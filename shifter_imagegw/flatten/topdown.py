@@ -21,7 +21,7 @@ from typing import BinaryIO, NamedTuple
 
 from shifter_imagegw.flatten import ahead, names
 from shifter_imagegw.flatten.errors import UnsafeLayerError
-from shifter_imagegw.flatten.limits import Budget, Limits
+from shifter_imagegw.flatten.limits import DIRECTORY_BYTES, Budget, Limits
 from shifter_imagegw.flatten.owed import Owed
 from shifter_imagegw.flatten.report import FlattenReport
 from shifter_imagegw.flatten.tar_reader import (
@@ -91,8 +91,8 @@ def flatten(
     limits: Limits,
 ) -> FlattenReport:
     """Write the merged stream; see `flattening.flatten`. Raises NotTopDownError."""
-    merge = _Merge(TarWriter(out))
-    budget = Budget(limits)
+    budget = Budget(limits, progress)
+    merge = _Merge(TarWriter(out), budget)
     done = 0
     with ahead.streams(layers, reversed(range(len(layers))), budget) as streams:
         for number, stream in streams:
@@ -103,11 +103,11 @@ def flatten(
                 merge.add(member, reader, stream.name)
                 if stream.packed_read != packed_read:
                     packed_read = stream.packed_read
-                    progress(done + packed_read)
+                    budget.reach(done + packed_read)
             if merge.owed:
-                _read_again(layers, number, merge, Budget(limits))
+                _read_again(layers, number, merge, Budget(limits, progress))
             done += stream.size
-            progress(done)
+            budget.reach(done)
     return merge.finish()
 
 
@@ -128,8 +128,9 @@ def _read_again(
 class _Merge:
     """The tree as far as it is known, and what the current layer said so far."""
 
-    def __init__(self, writer: TarWriter) -> None:
+    def __init__(self, writer: TarWriter, budget: Budget) -> None:
         self._writer = writer
+        self._budget = budget
         self._report = FlattenReport()
         self._root = Directory()
         self._assumed: dict[bytes, int] = {}  # path -> the lowest layer that assumed
@@ -154,6 +155,7 @@ class _Merge:
         self._number += 1
         path = member.name
         above, _, base = path.rpartition(b"/")
+        self._budget.spend_name(len(base))
         if b".wh." in path:
             if base.startswith(names.WHITEOUT_PREFIX):
                 self._whiteout(above, base, layer_name)
@@ -316,6 +318,7 @@ class _Merge:
         raise _not_top_down(member.link)
 
     def _hide(self, path: bytes, member: Member) -> None:
+        self._budget.spend_name(len(path) + len(member.link))
         if member.kind == HARD_LINK:
             self._hidden[path] = self._target(member)
             return
@@ -335,6 +338,7 @@ class _Merge:
             if prefix in entered:
                 directory = entered[prefix]
                 continue
+            self._budget.spend_name(len(prefix))
             directory = self._enter_child(prefix, directory, base, for_whiteout=for_whiteout)
             if not for_whiteout:
                 entered[prefix] = directory
@@ -361,6 +365,7 @@ class _Merge:
         if parent is None or isinstance(node, int):
             return None
         if node is None:
+            self._budget.spend_name(DIRECTORY_BYTES)
             node = parent.children[base] = Directory()
         if not for_whiteout and layer >= node.hides_below:
             node.is_real = True
