@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, BinaryIO, TypeVar, cast
 
+from shifter_common.errors import ShifterError
 from shifter_imagegw.errors import PullError
 
 T = TypeVar("T")
@@ -24,6 +25,7 @@ _TAIL_LINES = 5
 _LINE_MAX = 1000  # bytes
 _PIPE_SIZE = 1 << 20  # the most that the kernel gives to a program without privileges
 _SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_MOMENT = 0.5  # seconds
 _EXIT_GRACE = 10.0  # seconds that a program may take to end after it closed its input
 
 # A program must not outlive a worker that is killed: its input would seem to be complete.
@@ -120,6 +122,45 @@ def feed(
         tail.join()
         if child.returncode:
             raise failing(_sentence(argv, child.returncode, tail.text))
+    return result
+
+
+def drain(
+    argv: Sequence[str | Path],
+    read: Callable[[int], T],
+    *,
+    stdin: int,
+    memory: int,
+    failing: type[PullError],
+    package: str = "",
+) -> T:
+    """Start a program and let `read` read its standard output, a descriptor; give what it gives.
+
+    The program has the descriptor `stdin` and at most `memory` bytes of address space. Raises
+    `failing` as `run` does. When `read` raises, the program is killed.
+    """
+    limited = ["prlimit", f"--as={memory}", "--"]
+    _require(str(argv[0]), package, failing)
+    with _started([*limited, *argv], failing, "util-linux", None, stdin, subprocess.PIPE) as (
+        child,
+        tail,
+    ):
+        try:
+            result = read(cast("IO[bytes]", child.stdout).fileno())
+        except ShifterError as error:
+            # Most likely the consequence of what the program has met, if it has ended.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(_MOMENT)
+            if not child.returncode:
+                raise
+            tail.join()
+            raise failing(_sentence(argv, child.returncode, tail.text)) from error
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(_EXIT_GRACE)
+        if child.returncode != 0:
+            child.kill()
+            tail.join()
+            raise failing(_sentence(argv, child.wait(), tail.text))
     return result
 
 
