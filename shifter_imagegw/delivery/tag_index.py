@@ -64,10 +64,18 @@ def entries(directory: Path) -> list[IndexEntry]:
     for parent, _, listed in os.walk(directory / places.DIRECTORY):
         for name in listed:
             path = Path(parent, name)
-            known, image_id = places.tag_at(str(path.relative_to(directory))), _read(path)
-            if known is not None and image_id is not None:
-                found.append(IndexEntry(image_type=known[0], tag=known[1], image_id=image_id))
+            entry = entry_of(_read(path) or "", str(path.relative_to(directory)))
+            if entry is not None:
+                found.append(entry)
     return found
+
+
+def entry_of(image_id: str, place: str) -> IndexEntry | None:
+    """What an entry says, which has this content and place; None for anything else."""
+    known = places.tag_at(place)
+    if known is None or not is_image_id(image_id):
+        return None
+    return IndexEntry(image_type=known[0], tag=known[1], image_id=image_id)
 
 
 def _hidden(directory: Path) -> Path:

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a remote host is asked to do, for a POSIX shell and coreutils.
+
+Every script gets the image directory as its first argument and starts in it; what it prints before
+it fails is the reason. Arguments reach it quoted, and file names are those that `names` makes.
+"""
+
+from __future__ import annotations
+
+ENTER = """\
+if ! [ -d "$1" ]; then
+    echo 'it is no directory there: create it, owned by the account that ssh logs in as'
+    exit 1
+fi
+cd "$1"
+"""
+
+REQUIRE_USABLE = """\
+if ! { [ -r . ] && [ -w . ] && [ -x . ]; }; then
+    echo 'the account that ssh logs in as cannot write there: change its owner'
+    exit 1
+fi
+"""
+
+# $2 partial file, $3 KiB it will have, $4 over how many OSTs Lustre is to spread it
+PREPARE = """\
+rm -rf -- "$2"
+free=$(df -Pk . | { read -r skip; read -r skip skip skip free skip; echo "$free"; })
+case $free in
+    '' | *[!0-9]*) ;;
+    *) if [ "$free" -lt "$3" ]; then
+        echo "it is full: $free KiB are free, the image has $3: free some space, or expire images"
+        exit 1
+    fi ;;
+esac
+if [ "$4" != 0 ] && command -v lfs >/dev/null; then
+    lfs setstripe -c "$4" "$2" || rm -f -- "$2"
+fi
+[ -e "$2" ] || : >"$2"
+chmod 600 "$2"
+"""
+
+# $2 partial file; prints its bytes and its digest
+MEASURE = """\
+chmod 600 "$2"
+sync "$2"
+wc -c <"$2"
+sha256sum <"$2"
+"""
+
+# $2 partial file, $3 its name when it is whole
+PUBLISH = """\
+mv -f "$2" "$3"
+sync .
+"""
+
+# $2 partial file, $3 its name when it is whole, $4 its content
+PUBLISH_TEXT = """\
+trap 'rm -f -- "$2"' EXIT
+rm -f -- "$2"
+printf '%s' "$4" >"$2"
+sync "$2"
+sync .
+mv -f "$2" "$3"
+sync .
+"""
+
+# $2 .meta, $3 image; if both are there, prints the image's bytes, and its start in hexadecimal
+INSPECT = """\
+if [ -f "$2" ] && [ -f "$3" ]; then
+    wc -c <"$3"
+    dd if="$3" bs=4096 count=1 2>/dev/null | od -An -v -tx1
+fi
+"""
+
+# $2 image
+MEASURE_SIZE = """\
+wc -c <"$2"
+"""
+
+# $2 .meta, $3 image
+REMOVE = """\
+rm -f -- "$2"
+sync .
+rm -f -- "$3"
+sync .
+"""
+
+# $2 partial file
+DISCARD = """\
+rm -f -- "$2"
+"""
+
+# $2 partial file; prints how many KiB are free while it is there
+ABANDON = """\
+df -Pk . | { read -r skip; read -r skip skip skip free skip; echo "$free"; }
+rm -f -- "$2"
+"""
+
+# Prints the time, then what is there.
+LIST = """\
+date +%s
+ls -lnA --time-style=+%s .
+"""
+
+# $2 directory of the entry, $3 the entry, $4 hidden file, $5 image id
+INDEX = """\
+if [ -f "$3" ] && read -r known <"$3" && [ "$known" = "$5" ]; then
+    exit 0
+fi
+mkdir -p "$2"
+trap 'rm -f -- "$4"' EXIT
+printf '%s\\n' "$5" >"$4"
+sync "$4"
+mv -f "$4" "$3"
+sync "$2"
+"""
+
+# As INDEX; between a look and a removal, the name may have been given to another image.
+UNINDEX = """\
+if ! { [ -f "$3" ] && read -r known <"$3" && [ "$known" = "$5" ]; }; then
+    exit 0
+fi
+trap 'rm -f -- "$4"' EXIT
+mv -f "$3" "$4"
+if ! { read -r known <"$4" && [ "$known" = "$5" ]; }; then
+    ln "$4" "$3" || true
+fi
+rm -f -- "$4"
+sync "$2"
+"""
+
+# $2 the index; prints the id and the place of every entry
+LIST_INDEX = """\
+list() {
+    for path in "$1"/*; do
+        if [ -d "$path" ]; then
+            list "$path"
+        elif [ -f "$path" ] && read -r id <"$path"; then
+            printf '%s %s\\n' "$id" "$path"
+        fi
+    done
+}
+list "$2"
+"""
