@@ -13,12 +13,13 @@ from shifter_runtime.config import RuntimeConfig
 from shifter_runtime.errors import NotPermittedError, SetupError, UntrustedPathError
 
 MOUNTABLE = ("squashfs", "ext4", "xfs")
+DIRECTORY = "VFS"  # the format of an image that is a plain directory
 
 _KINDS = {stat.S_IFREG: "regular file", stat.S_IFDIR: "directory"}
 
 
 class Image:
-    """An image as it lies on this node's filesystem: `fd` is open on its file."""
+    """An image as it lies on this node's filesystem: `fd` is open on its file or directory."""
 
     __slots__ = ("fd", "image_id", "metadata", "path")
 
@@ -27,6 +28,10 @@ class Image:
         self.path = path
         self.fd = fd
         self.metadata = metadata
+
+    @property
+    def is_directory(self) -> bool:
+        return self.metadata.format == DIRECTORY
 
     def require_readable_by(self, user: identity.Identity) -> None:
         """Hold the access lists of the image; without any, everybody may read it."""
@@ -47,13 +52,14 @@ def open_image(image_id: str, config: RuntimeConfig) -> Image:
     try:
         owners = trusted_owners(directory, config)
         metadata = _read_metadata(directory, image_id, owners, config)
-        if metadata.format not in MOUNTABLE:
+        if metadata.format not in (*MOUNTABLE, DIRECTORY):
             raise SetupError(
                 f"image {image_id} has format {metadata.format}, which cannot be mounted: "
-                f"formats that can are {', '.join(MOUNTABLE)}"
+                f"formats that can are {', '.join((*MOUNTABLE, DIRECTORY))}"
             )
         name = f"{image_id}.{metadata.format}"
-        fd = _open_file(directory, name, owners, config)
+        kind = stat.S_IFDIR if metadata.format == DIRECTORY else stat.S_IFREG
+        fd = _open_trusted(directory, name, owners, config, kind)
         return Image(image_id, f"{config.image_path}/{name}", fd, metadata)
     finally:
         os.close(directory)
@@ -94,7 +100,7 @@ def _read_metadata(
     directory: int, image_id: str, owners: set[int], config: RuntimeConfig
 ) -> ImageMetadata:
     name = image_id + ".meta"
-    fd = _open_file(directory, name, owners, config)
+    fd = _open_trusted(directory, name, owners, config)
     try:
         text = trust.read_all(fd, f"{config.image_path}/{name}").decode("utf-8", "surrogateescape")
     finally:
@@ -107,7 +113,9 @@ def _read_metadata(
         ) from error
 
 
-def _open_file(directory: int, name: str, owners: set[int], config: RuntimeConfig) -> int:
+def _open_trusted(
+    directory: int, name: str, owners: set[int], config: RuntimeConfig, kind: int = stat.S_IFREG
+) -> int:
     path = f"{config.image_path}/{name}"
     resolve = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS
     try:
@@ -118,7 +126,7 @@ def _open_file(directory: int, name: str, owners: set[int], config: RuntimeConfi
         ) from None
     except OSError as error:
         raise SetupError(f"cannot open {path}: {error.strerror}") from error
-    require_trusted(fd, path, owners, stat.S_IFREG)
+    require_trusted(fd, path, owners, kind)
     return fd
 
 

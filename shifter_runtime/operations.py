@@ -11,13 +11,16 @@ import os
 import stat
 
 from shifter_runtime import identity, loop, syscalls, trust
-from shifter_runtime.errors import VolumeError
+from shifter_runtime.errors import SetupError, VolumeError
 from shifter_runtime.image import Image
 from shifter_runtime.udi import Udi
 from shifter_runtime.volumes import check_target
 
 _NOSUID_NODEV = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
 _MOST_MOUNTS = 4096  # below the container's root
+_READ_ONLY: tuple[tuple[str, str | None], ...] = (("ro", None),)
+# A journal that was not replayed would have to be written, which a read-only device refuses.
+_OPTIONS = {"ext4": (*_READ_ONLY, ("noload", None)), "xfs": (*_READ_ONLY, ("norecovery", None))}
 _PROPAGATION = {"private": syscalls.MS_PRIVATE, "slave": syscalls.MS_SLAVE}
 
 
@@ -36,11 +39,42 @@ class MountImage:
         try:
             mount = syscalls.make_filesystem(
                 self.image.metadata.format,
-                (("source", device.path), ("ro", None)),
+                (("source", device.path), *_OPTIONS.get(self.image.metadata.format, _READ_ONLY)),
                 syscalls.MOUNT_ATTR_RDONLY | _NOSUID_NODEV,
             )
         finally:
             os.close(device.fd)
+        _attach_at(mount, self.place)
+
+
+class BindImage:
+    """Make an image that is a directory visible on loopMount, where files are mounted.
+
+    The directory was opened and checked before this process had mounts of its own, and only what
+    is found below those can be bound. So it is found again, and must be the same.
+    """
+
+    def __init__(self, image: Image, place: str) -> None:
+        self.image = image
+        self.place = place
+
+    def __str__(self) -> str:
+        return f"bind {self.image.path} on {self.place} (ro,nosuid,nodev)"
+
+    def execute(self) -> None:
+        flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        source = os.open(self.image.path, flags)
+        if not os.path.samestat(os.fstat(source), os.fstat(self.image.fd)):
+            raise SetupError(f"{self.image.path} was replaced at this moment: try again")
+        mount = syscalls.clone_tree(source, recursive=False, name=self.image.path)
+        os.close(source)
+        syscalls.set_attributes(
+            mount,
+            syscalls.MOUNT_ATTR_RDONLY | _NOSUID_NODEV,
+            recursive=False,
+            propagation=syscalls.MS_PRIVATE,
+            name=self.image.path,
+        )
         _attach_at(mount, self.place)
 
 

@@ -10,6 +10,7 @@ from shifter_runtime.identity import Identity
 from shifter_runtime.image import Image
 from shifter_runtime.node import NodeFiles, User
 from shifter_runtime.operations import (
+    BindImage,
     BindSite,
     BindVolume,
     MakeDirectory,
@@ -31,7 +32,9 @@ class Plan:
 
     __slots__ = ("image", "operations", "root")
 
-    def __init__(self, image: MountImage, root: MountRoot, operations: list[Operation]) -> None:
+    def __init__(
+        self, image: MountImage | BindImage, root: MountRoot, operations: list[Operation]
+    ) -> None:
         self.image = image
         self.root = root
         self.operations = operations
@@ -60,7 +63,7 @@ def make(
     if not config.mount_udi_root_writable:
         operations.append(SealRoot())
     return Plan(
-        MountImage(image, config.loop_mount),
+        (BindImage if image.is_directory else MountImage)(image, config.loop_mount),
         MountRoot(config.loop_mount, config.udi_mount, config.rootfs_type),
         operations,
     )

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _BUFFER = 1 << 20  # bytes
+_EMPTY_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 _LABEL_MAX = 16  # bytes
 # Options of mke2fs that say what holds here anyway; those of the second line have a value.
 _ALWAYS_SO = frozenset(("-F", "-q", "-v"))
@@ -109,8 +110,9 @@ class _Out:
     def __init__(self, path: Path) -> None:
         self._path = path
         with self._explained("create"):
-            path.unlink(missing_ok=True)
-            self._file = path.open("xb", buffering=_BUFFER)
+            # One that is there is kept, for it may be laid out as the site wants it.
+            descriptor = os.open(path, _EMPTY_FILE, 0o600)
+            self._file = os.fdopen(descriptor, "wb", _BUFFER)
 
     def write(self, data: ReadableBuffer) -> None:
         with self._explained("write"):

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 _MAGIC = b"hsqs"
 _BYTES_USED = slice(40, 48)  # of the superblock: the size that the image says to have
-
+_EMPTY_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 _PROBE = 4 << 20  # bytes; more than the tool writes at once
 
 
@@ -57,7 +57,6 @@ def make(
         *options.arguments(),
         str(image),
     ]
-    image.unlink(missing_ok=True)
     try:
         # The tool says "I/O error" whatever the reason, and removes the file, which gives the
         # space back. While it is held open here, the filesystem can still be asked.
@@ -79,8 +78,9 @@ def _feed(command: list[str], write_tar: Callable[[BinaryIO], T]) -> T:
 
 
 def _created(image: Path) -> BinaryIO:
+    """The empty file; one that is there is kept, for it may be laid out as the site wants it."""
     try:
-        return cast("BinaryIO", image.open("xb", buffering=0))
+        return cast("BinaryIO", open(os.open(image, _EMPTY_FILE, 0o600), "wb", buffering=0))
     except OSError as error:
         raise ConversionError(f"cannot create {image}: {error.strerror}") from error
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
@@ -44,7 +43,7 @@ def make(write_tar: Callable[[BinaryIO], T], image: Path, arguments: Sequence[st
             _empty(image)
             return cast("T", _made(error.write_again, image))
     except BaseException:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(ConversionError):
             _empty(image)
         raise
 
@@ -84,16 +83,17 @@ class _Unpacked:
         self._file = -1
         self._times = (0, 0)  # mode and time of the file that is being written
         self._position = 0
-        # The directories open now: their names from the root down, and their descriptors.
-        self._names: list[bytes] = []
+        self._root = self._current = -1
+        self._names: list[bytes] = []  # of the current directory, from the root down
         with self._explained(b""):
-            self._open = [os.open(place, _DIRECTORY)]
+            self._root = os.open(place, _DIRECTORY)
+            self._current = os.dup(self._root)
 
     def close(self) -> None:
-        for descriptor in (*self._open, self._file):
+        for descriptor in (self._root, self._current, self._file):
             if descriptor >= 0:
                 os.close(descriptor)
-        self._open, self._file = [], -1
+        self._root = self._current = self._file = -1
 
     def directory(self, path: bytes, mode: int, mtime: int) -> None:
         with self._explained(path):
@@ -142,14 +142,12 @@ class _Unpacked:
         self._file = -1
 
     def finish(self) -> None:
-        """Give directories their modes and times, and the whole to the disk."""
+        """Give directories their modes and times."""
         for path, (mode, mtime) in self._modes.items():
             with self._explained(path):
                 directory = self._enter(path.split(b"/") if path else [])
                 os.fchmod(directory, mode)
                 os.utime(directory, (mtime, mtime))
-        # One call for all files: a sync of each would take minutes.
-        run(["sync", "--file-system", self._place], failing=ConversionError, package="coreutils")
 
     def _write(self, piece: memoryview) -> None:
         done = 0
@@ -161,24 +159,22 @@ class _Unpacked:
         return self._enter(parents), name
 
     def _enter(self, names: list[bytes]) -> int:
-        """A descriptor of the directory, made where it is missing; it stays open for a while."""
-        common = 0
-        while common < min(len(names), len(self._names)) and names[common] == self._names[common]:
-            common += 1
-        while len(self._names) > common:
-            self._names.pop()
-            os.close(self._open.pop())
-        for name in names[common:]:
-            parent = self._open[-1]
+        """Make the directory the current one, and itself where it is missing; its descriptor."""
+        if names[: len(self._names)] != self._names:
+            self._go(os.dup(self._root), [])
+        for name in names[len(self._names) :]:
             try:
-                descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+                descriptor = os.open(name, _DIRECTORY, dir_fd=self._current)
             except FileNotFoundError:
-                os.mkdir(name, 0o700, dir_fd=parent)
-                descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+                os.mkdir(name, 0o700, dir_fd=self._current)
+                descriptor = os.open(name, _DIRECTORY, dir_fd=self._current)
                 self._modes[b"/".join((*self._names, name))] = (IMPLIED_MODE, 0)
-            self._names.append(name)
-            self._open.append(descriptor)
-        return self._open[-1]
+            self._go(descriptor, [*self._names, name])
+        return self._current
+
+    def _go(self, descriptor: int, names: list[bytes]) -> None:
+        os.close(self._current)
+        self._current, self._names = descriptor, names
 
     @contextlib.contextmanager
     def _explained(self, path: bytes) -> Iterator[None]:
@@ -191,9 +187,5 @@ class _Unpacked:
 
 
 def _empty(directory: Path) -> None:
-    for name in os.listdir(directory):
-        path = directory / name
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+    # It goes down by descriptors, through no link, however deep the tree is.
+    run(["find", directory, "-mindepth", "1", "-delete"], failing=ConversionError)
