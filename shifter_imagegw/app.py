@@ -24,6 +24,7 @@ from shifter_imagegw.views import api
 log = logging.getLogger(__name__)
 
 _LONGEST_BODY = 64 * 1024  # bytes; two lists of a thousand ids fit
+_RETRY_AFTER = "10"  # seconds, in which a pull or two may have ended
 
 
 class TagConverter(BaseConverter):
@@ -56,7 +57,10 @@ def create_app(
 def _refuse(error: GatewayError) -> Response:
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("request not served path=%r reason=%s", request.path, error)
-    return _error(error.status, str(error))
+    response = _error(error.status, str(error))
+    if error.status == HTTPStatus.TOO_MANY_REQUESTS:
+        response.headers["Retry-After"] = _RETRY_AFTER
+    return response
 
 
 def _refuse_reference(error: InvalidReferenceError) -> Response:

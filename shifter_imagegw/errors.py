@@ -38,10 +38,6 @@ class SystemNotFoundError(GatewayError):
     status = 404
 
 
-class MethodNotAllowedError(GatewayError):
-    status = 405
-
-
 class NameTakenError(GatewayError):
     """Something else is being done under this name."""
 

@@ -19,12 +19,12 @@ import json
 from typing import Any
 
 from flask import Blueprint, Response, current_app, request
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge
 
 from shifter_common.reference import ImageReference
 from shifter_imagegw.auth import Authenticator, Caller
 from shifter_imagegw.config import SystemConfig
-from shifter_imagegw.errors import BadRequestError, BodyTooLongError, MethodNotAllowedError
+from shifter_imagegw.errors import BadRequestError, BodyTooLongError
 from shifter_imagegw.imports import ImportSource
 from shifter_imagegw.records import ImageRecord, Lookup, PullState
 from shifter_imagegw.request_body import RequestBody
@@ -177,8 +177,8 @@ def _limit() -> int:
 
 def _refuse_head() -> None:
     """HEAD asks what GET would answer; where GET changes something it would change it too."""
-    if request.method == "HEAD":
-        raise MethodNotAllowedError(f"HEAD is not allowed on {request.path!r}")
+    if request.method == "HEAD" and request.url_rule is not None:
+        raise MethodNotAllowed(valid_methods=(request.url_rule.methods or set()) - {"HEAD"})
 
 
 def _body() -> RequestBody:

@@ -42,7 +42,10 @@ class Gateway:
         self.config = make_config(directory, **changes)
         self.catalog = SqliteCatalog(self.config.catalog_path)
         self.sealer = Sealer(new_key())
-        self.service = Service(self.config, self.catalog, self.sealer, clock=self.clock)
+        self.nudged: list[str] = []
+        self.service = Service(
+            self.config, self.catalog, self.sealer, clock=self.clock, nudge=self.nudged.append
+        )
         self.system = self.config.systems["mycluster"]
         self.app = create_app(self.config, self.catalog, self.sealer)
         self.app.extensions["shifter_service"] = self.service
@@ -51,11 +54,11 @@ class Gateway:
     def claim(self):
         return self.catalog.claim(["mycluster"], "worker", LEASE, self.clock.now)
 
-    def work(self, content: str = "a", *, private: bool = False) -> ImageRecord:
+    def work(self, content: str = "a", **changes: object) -> ImageRecord:
         """End the oldest pull well, with an image whose id is made of `content`."""
         claim = self.claim()
         assert claim is not None
-        image = make_image(content, private=private)
+        image = dataclasses.replace(make_image(content), **changes)
         return self.catalog.publish(claim, image, self.clock.now)
 
     def work_badly(self, reason: str) -> None:
@@ -92,13 +95,13 @@ def make_config(directory: Path, **changes: object) -> GatewayConfig:
     return GatewayConfig.from_mapping(json.loads(json.dumps(content | changes)))
 
 
-def make_image(content: str = "a", *, private: bool = False) -> PublishedImage:
+def make_image(content: str = "a") -> PublishedImage:
     return PublishedImage(
         image_id=(content * 64)[:64],
         format="squashfs",
         architecture="amd64",
         os="linux",
-        private=private,
+        private=False,
         env=("PATH=/bin", "FOO=bar"),
         entry=("/bin/true",),
         command=("-x",),

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from shifter_imagegw.errors import CatalogError
+from shifter_imagegw.records import PullState
 
 PULL = "/api/pull/mycluster/docker/app:1/"
 ROUTES = [
@@ -15,7 +16,10 @@ ROUTES = [
     ("POST", PULL),
     ("GET", "/api/expire/mycluster/docker/app:1/"),
     ("POST", "/api/expire/mycluster/docker/app:1/"),
+    ("GET", "/api/image/mycluster/docker/app:1/"),
+    ("DELETE", "/api/image/mycluster/docker/app:1/"),
     ("GET", "/api/autoexpire/mycluster/"),
+    ("POST", "/api/autoexpire/mycluster/"),
     ("GET", "/api/metrics/mycluster/"),
     ("POST", "/api/doimport/mycluster/docker/app:1/"),
 ]
@@ -56,10 +60,14 @@ def test_every_route_says_that_a_system_is_unknown(gateway, method, path):
 def test_anonymous_callers_may_only_look_where_the_site_says_so(gateway_with):
     gateway = gateway_with(AllowAnonymous=True)
 
-    answers = {path: gateway.request(method, path, by=None) for method, path in ROUTES}
+    answers = {route: gateway.request(*route, by=None) for route in ROUTES}
 
-    allowed = {path for path, answer in answers.items() if answer.status_code != 401}
-    assert allowed == {"/api/lookup/mycluster/docker/app:1/", "/api/list/mycluster/"}
+    allowed = {route for route, answer in answers.items() if answer.status_code != 401}
+    assert allowed == {
+        ("GET", "/api/lookup/mycluster/docker/app:1/"),
+        ("GET", "/api/image/mycluster/docker/app:1/"),
+        ("GET", "/api/list/mycluster/"),
+    }
 
 
 def test_health_needs_no_credential(gateway):
@@ -126,7 +134,7 @@ def test_unknown_routes_and_methods_are_errors_in_json(gateway, method, path, st
 
 
 def test_a_wrong_method_says_which_are_right(gateway):
-    assert gateway.request("GET", PULL).headers["Allow"] == "OPTIONS, POST"
+    assert gateway.request("GET", PULL).headers["Allow"] == "POST"
 
 
 @pytest.mark.parametrize(
@@ -163,7 +171,18 @@ def test_lists_of_who_may_read_are_understood(gateway, body, users, groups):
         ('{"allowed_gids": [true]}', "allowed_gids must be numbers"),
         ('{"allowed_gids": 7}', "allowed_gids must be numbers"),
         (json.dumps({"allowed_uids": list(range(1001))}), "at most 1000 are allowed"),
-        ("[" * 100_000, ""),
+        ('{"allowed_uids": "5", "allowed_uids": "6"}', "holds 'allowed_uids' more than once"),
+        ('{"a": {"b": 1, "b": 2}}', "holds 'b' more than once"),
+        ('{"allowed_gids": ' + "9" * 5000 + "}", "the request's body is not JSON"),
+        ('{"allowed_users": "root,nosuchuser"}', "the gateway knows no user 'nosuchuser'"),
+        ('{"allowed_groups": ["nosuchgroup"]}', "the gateway knows no group 'nosuchgroup'"),
+        ('{"allowed_users": "root,"}', "allowed_users must be names with commas between them"),
+        ('{"allowed_users": [0]}', "allowed_users must be names"),
+        ('{"allowed_users": {"root": 1}}', "allowed_users must be names"),
+        ('{"allowed_users": "a\\u0000b"}', "knows no user 'a\\x00b'"),
+        ('{"allowed_users": "\\ud800"}', "knows no user '\\ud800'"),
+        ('{"allowed_users": "rооt"}', "knows no user 'rооt'"),  # Cyrillic letters
+        (json.dumps({"allowed_users": "x" * 9000}), "allowed_users must be names"),
     ],
     ids=lambda value: str(value)[:30],
 )
@@ -172,6 +191,25 @@ def test_a_body_that_is_not_understood_is_refused_and_nothing_is_queued(gateway,
 
     assert_error(response, 400, reason)
     assert gateway.claim() is None
+
+
+def test_a_body_that_is_too_long_is_refused_unread(gateway):
+    assert_error(gateway.request("POST", PULL, data="[" * 100_000), 413, "body is too long")
+
+
+def test_a_reason_does_not_repeat_all_that_was_sent(gateway):
+    body = json.dumps({"allowed_uids": [["x" * 50_000]]})
+
+    assert len(gateway.request("POST", PULL, data=body).json["error"]) < 200
+
+
+def test_readers_may_be_named(gateway):
+    body = '{"allowed_users": "root, daemon", "allowed_uids": "5", "allowed_groups": ["root"]}'
+
+    assert gateway.request("POST", PULL, data=body).status_code == 200
+
+    record = gateway.claim().record
+    assert (record.user_acl, record.group_acl) == ((5, 0, 1, 1001), (0,))
 
 
 def test_a_body_that_is_deeper_than_the_parser_is_refused(gateway):
@@ -200,6 +238,68 @@ def test_the_queue_tells_who_waits_for_what_and_how_far_it_is(gateway):
         "bytes_done": None,
         "bytes_total": None,
     }
+
+
+@pytest.mark.parametrize("state", [PullState.HASHING, PullState.EXPIRING, PullState.TRANSFER])
+def test_a_poll_is_told_only_states_that_old_clients_wait_through(gateway, state):
+    gateway.request("POST", PULL)
+    gateway.catalog.report(gateway.claim(), state, "working")
+
+    assert gateway.request("POST", PULL).json["status"] in (
+        "MISSING", "INIT", "PENDING", "PULLING", "EXAMINATION", "CONVERSION", "TRANSFER",
+    )  # fmt: skip
+
+
+def test_head_changes_nothing(gateway):
+    gateway.request("POST", PULL)
+    gateway.work()
+
+    answers = [
+        gateway.request("HEAD", path, by="root:0:0")
+        for path in ("/api/expire/mycluster/docker/app:1/", "/api/autoexpire/mycluster/")
+    ]
+
+    assert [answer.status_code for answer in answers] == [405, 405]
+    assert answers[0].headers["Allow"] == "GET, POST"
+    assert gateway.claim() is None
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/expire/mycluster/docker/app:1/"),
+        ("POST", "/api/expire/mycluster/docker/app:1/"),
+        ("DELETE", "/api/image/mycluster/docker/app:1/"),
+    ],
+)
+def test_an_image_is_expired_by_each_form_of_the_request(gateway, method, path):
+    gateway.request("POST", PULL)
+    gateway.work()
+
+    assert gateway.request(method, path).json == {"status": True}
+    assert gateway.claim().record.state is PullState.EXPIRING
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_unused_images_are_expired_by_each_form_of_the_request(gateway, method):
+    gateway.request("POST", PULL)
+    image = gateway.work(expiration=gateway.clock.now - 1)
+
+    answer = gateway.request(method, "/api/autoexpire/mycluster/", by="root:0:0")
+
+    assert answer.json == {"status": [image.image_id]}
+
+
+@pytest.mark.parametrize(
+    "limit", ["ten", "-1", "", "1e3", "10001", "9" * 4000, "\u0663", "1\0", "0x10", "1 "]
+)
+def test_a_limit_that_is_no_number_is_refused(gateway_with, limit):
+    gateway = gateway_with(Metrics=True)
+    path = "/api/metrics/mycluster/"
+
+    answer = gateway.request("GET", path, by="root:0:0", query_string={"limit": limit})
+
+    assert_error(answer, 400, "limit must be a number up to 10000")
 
 
 def test_times_are_json_doubles(gateway):
