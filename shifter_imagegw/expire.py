@@ -3,21 +3,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from shifter_imagegw.catalog import Catalog
-from shifter_imagegw.delivery import Delivery, lock
+from shifter_imagegw.delivery import Delivery
 from shifter_imagegw.lease import Lease
 
 
-def run(lease: Lease, *, catalog: Catalog, delivery: Delivery, lock_directory: Path) -> None:
+def run(lease: Lease, *, catalog: Catalog, delivery: Delivery) -> None:
     """Remove the files of the image that the job names, unless a pull brings it back just now."""
     record = lease.claim.record
     image_id = record.image_id
-    if image_id is None:
-        catalog.finish_expire(lease.claim)
-        return
-    with lock.held(lock_directory, record.system, image_id, keep_waiting=lease.require_held):
-        lease.confirm()
+    if image_id is not None:
+        lease.hold(image_id)
+        lease.confirm()  # whoever has published the image meanwhile has ended this job
+        for tag in record.tags:
+            delivery.unindex(record.image_type, tag, image_id)
         delivery.remove(image_id, record.format)
-        catalog.finish_expire(lease.claim)
+    lease.insist(lambda: catalog.finish_expire(lease.claim))

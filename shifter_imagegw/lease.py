@@ -6,27 +6,38 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from types import TracebackType
+from typing import TypeVar
 
 from shifter_imagegw.catalog import Catalog
-from shifter_imagegw.errors import CatalogError, LeaseLostError
+from shifter_imagegw.errors import CatalogError, LeaseLostError, PullError
 from shifter_imagegw.records import Claim, PullState
 
 log = logging.getLogger(__name__)
 
-DURATION = timedelta(seconds=30)
-RENEW_EVERY = timedelta(seconds=5)
+DURATION = timedelta(seconds=20)
+RENEW_EVERY = timedelta(seconds=4)
 REPORT_EVERY = timedelta(seconds=0.5)
+
+_TRY_AGAIN_AFTER = 0.25  # seconds, where the catalog does not answer or another holds the image
+
+T = TypeVar("T")
+
+
+def _no_complaint() -> None:
+    """For who need not be told that there is something to wait for."""
 
 
 class Lease:
     """Keeps a claim while its body runs.
 
     `enter` and `add_bytes` may be called from any thread. They, and `confirm`, raise
-    `LeaseLostError` once another worker may own the job; so a pull that was thought dead stops at
-    its next step. When the catalog cannot be reached the lease counts as lost as soon as it has
-    run out, because then nobody knows.
+    `LeaseLostError` once another worker may own the job, and `PullError` once it has taken longer
+    than `limit`; so a pull that was thought dead stops at its next step. When the catalog cannot be
+    reached the lease counts as lost as soon as it has run out, because then nobody knows; until
+    then the pull goes on without it.
     """
 
     def __init__(
@@ -34,21 +45,25 @@ class Lease:
         catalog: Catalog,
         claim: Claim,
         *,
+        limit: timedelta | None = None,
         duration: timedelta = DURATION,
         renew_every: timedelta = RENEW_EVERY,
         report_every: timedelta = REPORT_EVERY,
     ) -> None:
         self.claim = claim
         self._catalog = catalog
+        self._limit = limit
         self._duration = duration
         self._renew_every = renew_every.total_seconds()
         self._report_every = report_every.total_seconds()
-        self._ends = time.monotonic() + duration.total_seconds()
+        self._started = time.monotonic()
+        self._ends = self._started + duration.total_seconds()
         self._lost: LeaseLostError | None = None
+        self._lost_at = 0.0
         self._state = claim.record.state
         self._message = ""
         self._bytes: tuple[int, int] | None = None
-        self._reported: tuple[int, int] | None = None
+        self._is_reported = True
         self._changing = threading.Lock()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
@@ -67,11 +82,13 @@ class Lease:
         self._thread.join()
 
     def enter(self, state: PullState, message: str) -> None:
-        """Say at once that the pull has reached another state."""
+        """Say at once, or as soon as the catalog can be told, that the pull has got further."""
         self.require_held()
         with self._changing:
             self._state, self._message = state, message
-            self._report()
+            self._is_reported = False
+            self._try_to_report()
+        self.require_held()
 
     def expect_bytes(self, total: int) -> None:
         """Say how many bytes are to be fetched."""
@@ -84,17 +101,62 @@ class Lease:
             if self._bytes is not None:
                 done, total = self._bytes
                 self._bytes = (done + count, total)
+                self._is_reported = False
+
+    def hold(self, image_id: str, keep_waiting: Callable[[], None] = _no_complaint) -> None:
+        """Have an image of the claim's system for this job alone.
+
+        `keep_waiting` is called again and again while another job has it, and may raise.
+        """
+        while not self.insist(lambda: self._catalog.hold(self.claim, image_id, time.time())):
+            self.require_held()
+            keep_waiting()
+            self._over.wait(_TRY_AGAIN_AFTER)
 
     def confirm(self) -> None:
         """Renew now, so that nobody else can own the job in the next `duration`."""
         self.require_held()
-        self._renew()
-        self.require_held()
+        asked = time.monotonic()
+        self.insist(lambda: self._catalog.renew(self.claim, self._duration, time.time()))
+        self._ends = asked + self._duration.total_seconds()
+
+    def insist(self, step: Callable[[], T]) -> T:
+        """Do a step in the catalog, again and again while it fails and the lease has not run out.
+
+        For what would waste a whole pull if the catalog were away for a moment.
+        """
+        while True:
+            self._require_owned()
+            try:
+                return step()
+            except CatalogError as error:
+                log.warning("catalog not written key=%s reason=%s", self.claim.record.key, error)
+                self._note_if_run_out()
+            self._over.wait(_TRY_AGAIN_AFTER)
 
     def require_held(self) -> None:
-        """Raise `LeaseLostError` if this worker is no longer the owner of the job."""
+        """Raise if this worker is no longer the owner of the job, or has taken too long over it."""
+        self._require_owned()
+        if self._overdue_seconds() >= 0:
+            raise PullError(
+                f"cannot finish {self.claim.record.pull_tag!r}: it took longer than "
+                f"{self._limit}, which is the limit (PullTimeout)"
+            )
+
+    def seconds_over(self) -> float:
+        """Since when `require_held` raises; negative where it does not."""
+        since_lost = time.monotonic() - self._lost_at if self._lost is not None else -1.0
+        return max(since_lost, self._overdue_seconds())
+
+    def _require_owned(self) -> None:
         if self._lost is not None:
-            raise self._lost
+            # A copy: the traceback of one that is raised again and again would grow.
+            raise LeaseLostError(str(self._lost))
+
+    def _overdue_seconds(self) -> float:
+        if self._limit is None:
+            return -1.0
+        return time.monotonic() - self._started - self._limit.total_seconds()
 
     def _keep(self) -> None:
         renewed = time.monotonic()
@@ -104,7 +166,7 @@ class Lease:
                 renewed = time.monotonic()
             if self._lost is not None:
                 return
-            if self._bytes != self._reported:
+            if not self._is_reported:
                 with self._changing:
                     self._try_to_report()
 
@@ -113,26 +175,31 @@ class Lease:
         try:
             self._catalog.renew(self.claim, self._duration, time.time())
         except LeaseLostError as error:
-            self._lost = error
+            self._lose(error)
         except CatalogError as error:
             log.warning("lease not renewed key=%s reason=%s", self.claim.record.key, error)
-            if time.monotonic() >= self._ends:
-                self._lost = LeaseLostError("the lease ran out while the catalog did not answer")
+            self._note_if_run_out()
         else:
             self._ends = asked + self._duration.total_seconds()
 
-    def _try_to_report(self) -> None:
-        try:
-            self._report()
-        except LeaseLostError as error:
+    def _note_if_run_out(self) -> None:
+        if time.monotonic() >= self._ends:
+            self._lose(LeaseLostError("the lease ran out while the catalog did not answer"))
+
+    def _lose(self, error: LeaseLostError) -> None:
+        if self._lost is None:
+            self._lost_at = time.monotonic()
             self._lost = error
+
+    def _try_to_report(self) -> None:
+        done, total = self._bytes if self._bytes is not None else (None, None)
+        try:
+            self._catalog.report(
+                self.claim, self._state, self._message, bytes_done=done, bytes_total=total
+            )
+        except LeaseLostError as error:
+            self._lose(error)
         except CatalogError as error:
             log.warning("progress not reported key=%s reason=%s", self.claim.record.key, error)
-
-    def _report(self) -> None:
-        known = self._bytes
-        done, total = known if known is not None else (None, None)
-        self._catalog.report(
-            self.claim, self._state, self._message, bytes_done=done, bytes_total=total
-        )
-        self._reported = known
+        else:
+            self._is_reported = True

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""`shifter-gateway serve`: the embedded gateway, started by one command, with no other server."""
+"""`shifter-gateway serve` and `api`: the gateway as one command, and its API alone."""
 
 from __future__ import annotations
 
@@ -16,28 +16,40 @@ from typing import IO
 import click
 
 from shifter_imagegw import config as configuration
-from shifter_imagegw import processes
-from shifter_imagegw.catalog.sqlite import SqliteCatalog
+from shifter_imagegw import logs, processes
+from shifter_imagegw.catalog.opening import open_catalog
 from shifter_imagegw.command_options import config_option
 from shifter_imagegw.config import GatewayConfig
+from shifter_imagegw.credentials import sealer_of
 from shifter_imagegw.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-_LOG_FORMAT = "%(asctime)s %(levelname)s %(process)d %(message)s"
+_PRIVATE = 0o077  # layers of private images and the catalog are nobody else's business
 _LOCK_SECONDS = 3.0
 _BACKLOG = 1024  # connections that wait while the API restarts
 
 
-@click.command()
-@config_option
-@click.option(
+bind_option = click.option(
     "--bind",
     default="127.0.0.1:5000",
     show_default=True,
     metavar="HOST:PORT",
     help="Where to listen; port 0 takes a free one.",
 )
+ready_file_option = click.option(
+    "--ready-file",
+    type=click.Path(path_type=Path),
+    help="Write the gateway's URL there once it listens.",
+)
+pid_file_option = click.option(
+    "--pid-file", type=click.Path(path_type=Path), help="Write the process id there."
+)
+
+
+@click.command()
+@config_option
+@bind_option
 @click.option(
     "--workers",
     type=click.IntRange(1, 256),
@@ -50,12 +62,8 @@ _BACKLOG = 1024  # connections that wait while the API restarts
     show_default=True,
     help="Processes that answer requests.",
 )
-@click.option(
-    "--ready-file",
-    type=click.Path(path_type=Path),
-    help="Write the gateway's URL there once it listens.",
-)
-@click.option("--pid-file", type=click.Path(path_type=Path), help="Write the process id there.")
+@ready_file_option
+@pid_file_option
 def serve(
     config_path: Path,
     bind: str,
@@ -70,20 +78,68 @@ def serve(
     does a start after a crash. Each event is one line on standard error.
     """
     config = configuration.load(config_path)
-    logging.basicConfig(format=_LOG_FORMAT, level=config.log_level, force=True)
-    logging.getLogger("urllib3").setLevel(logging.WARNING)  # its lines hold whole URLs
-    os.umask(0o077)  # layers of private images, the catalog and its lock are nobody else's business
+    logs.configure(config, "serve")
+    os.umask(_PRIVATE)
     make_directories(config)
     with only_gateway_of(config), listening(bind) as listener:
-        SqliteCatalog(config.catalog_path).close()  # what is wrong with it is said here and now
-        url = url_of(listener)
-        with noted(pid_file, f"{os.getpid()}\n"), noted(ready_file, f"{url}\n"):
-            log.info("gateway started url=%s config=%s", url, config_path)
-            if os.geteuid() == 0:
-                log.warning("gateway runs as root and needs not: give it an account of its own")
+        require_catalog(config)
+        with announced(listener, config_path, pid_file, ready_file):
+            if config.broker is not None:
+                log.info("Broker is not used by serve: its workers look into the catalog")
             workers = workers or config.worker_threads
             processes.supervisor(config, listener, workers=workers, api_workers=api_workers).run()
     log.info("gateway stopped")
+
+
+@click.command()
+@config_option
+@bind_option
+@click.option(
+    "--processes",
+    "count",
+    type=click.IntRange(1, 256),
+    default=2,
+    show_default=True,
+    help="Processes that answer requests.",
+)
+@ready_file_option
+@pid_file_option
+def api(
+    config_path: Path, bind: str, count: int, ready_file: Path | None, pid_file: Path | None
+) -> None:
+    """Run the API alone until SIGTERM or Ctrl-C; Celery workers do the pulls.
+
+    It starts while MongoDB and Redis are away, and answers when they are there.
+    """
+    config = configuration.load(config_path)
+    logs.configure(config, "api")
+    os.umask(_PRIVATE)
+    sealer = sealer_of(config, os.environ)
+    if config.mongodb is None:
+        make_directories(config)
+    if config.broker is None:
+        log.warning("Broker is missing: workers learn of pulls from the catalog alone")
+    with listening(bind) as listener, announced(listener, config_path, pid_file, ready_file):
+        processes.run_api(config, sealer, listener, count, embedded=False)
+
+
+@contextlib.contextmanager
+def announced(
+    listener: socket.socket, config_path: Path, pid_file: Path | None, ready_file: Path | None
+) -> Iterator[None]:
+    """Tell everybody where the gateway listens while the body runs."""
+    url = url_of(listener)
+    with noted(pid_file, f"{os.getpid()}\n"), noted(ready_file, f"{url}\n"):
+        log.info("gateway started url=%s config=%s", url, config_path)
+        if os.geteuid() == 0:
+            log.warning("gateway runs as root and needs not: give it an account of its own")
+        yield
+
+
+def require_catalog(config: GatewayConfig) -> None:
+    """Say here and now what is wrong with it."""
+    with contextlib.closing(open_catalog(config)) as catalog:
+        catalog.check()
 
 
 def make_directories(config: GatewayConfig) -> None:
@@ -98,11 +154,14 @@ def make_directories(config: GatewayConfig) -> None:
 
 @contextlib.contextmanager
 def only_gateway_of(config: GatewayConfig) -> Iterator[None]:
-    """Hold the lock beside the catalog.
+    """Hold the lock beside the catalog's file; gateways on one MongoDB may be several.
 
     Every child inherits it, so it is free once the last process of a gateway is gone, however it
     ended. After a crash that takes a moment.
     """
+    if config.mongodb is not None:
+        yield
+        return
     path = config.catalog_path.with_name(f"{config.catalog_path.name}.lock")
     try:
         file = path.open("w")

@@ -20,6 +20,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _STOPPING = {signal.SIGTERM, signal.SIGINT}
 _WATCHED = _STOPPING | {signal.SIGCHLD}
+_LONG = 3600.0  # seconds
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,6 @@ class Timing:
     longest_delay: float = 10.0  # each death in a row doubles it, up to this
     healthy_after: float = 10.0  # a child that lived that long did not die in a row
     stop_grace: float = 10.0  # from SIGTERM to SIGKILL
-    upkeep_every: float = 30.0
 
 
 class Supervisor:
@@ -46,16 +46,13 @@ class Supervisor:
 
     Each child leads a process group of its own. Whatever is left of the group when its leader
     dies (a converter, an API process) is killed with it; when the supervisor itself is killed, the
-    kernel kills the children. `upkeep` is called after each death and every now and then.
+    kernel kills the children. It talks to nobody else, so that nothing can keep it waiting: what a
+    dead worker leaves behind is swept up by the others.
     """
 
-    def __init__(
-        self, roles: Sequence[Role], upkeep: Callable[[], None], timing: Timing | None = None
-    ) -> None:
+    def __init__(self, roles: Sequence[Role], timing: Timing | None = None) -> None:
         self._children = [_Child(role) for role in roles]
-        self._upkeep = upkeep
         self._timing = timing or Timing()
-        self._upkeep_due = 0.0
 
     def run(self) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # an inherited "ignore" would hide deaths
@@ -64,19 +61,16 @@ class Supervisor:
             self._watch()
         finally:
             self._stop()
-            self._upkeep()
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _watch(self) -> None:
         while True:
             self._start_those_due()
-            self._upkeep_if_due()
             received = signal.sigtimedwait(_WATCHED, self._idle_time())
             if received is not None and received.si_signo in _STOPPING:
                 log.info("gateway stopping signal=%s", signal.Signals(received.si_signo).name)
                 return
-            if self._reap():
-                self._upkeep_due = 0.0
+            self._reap()
 
     def _start_those_due(self) -> None:
         now = time.monotonic()
@@ -84,18 +78,13 @@ class Supervisor:
             if child.pid is None and child.due <= now:
                 child.start()
 
-    def _upkeep_if_due(self) -> None:
-        if time.monotonic() >= self._upkeep_due:
-            self._upkeep()
-            self._upkeep_due = time.monotonic() + self._timing.upkeep_every
-
     def _idle_time(self) -> float:
+        """Until a child is to be started again; a death is heard of at once."""
         starts = [child.due for child in self._children if child.pid is None]
-        return max(0.0, min([*starts, self._upkeep_due]) - time.monotonic())
+        return max(0.0, min(starts) - time.monotonic()) if starts else _LONG
 
-    def _reap(self) -> bool:
-        """Take note of every child that has died; whether there was one."""
-        any_died = False
+    def _reap(self) -> None:
+        """Take note of every child that has died."""
         for child in self._children:
             if child.has_died():
                 status = child.bury()
@@ -103,8 +92,6 @@ class Supervisor:
                 log.warning(
                     "process died role=%s status=%s restart_in=%.1f", child.role.name, status, delay
                 )
-                any_died = True
-        return any_died
 
     def _stop(self) -> None:
         for child in self._children:

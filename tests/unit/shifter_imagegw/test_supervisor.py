@@ -41,13 +41,13 @@ def say_and_leave_a_grandchild(writing):
     os.write(writing, b"0\n")
 
 
-def supervise(pipe, role, upkeep=lambda: None, timing=QUICK):
+def supervise(pipe, role, timing=QUICK):
     """Run a supervisor in a process of its own; its id."""
     pid = os.fork()
     if pid == 0:
         try:
             os.close(pipe[0])
-            Supervisor([role], upkeep, timing).run()
+            Supervisor([role], timing).run()
         finally:
             os._exit(0)
     os.close(pipe[1])
@@ -133,20 +133,4 @@ def test_what_a_dead_child_has_started_is_killed_with_it(pipe):
         select.select([], [], [], 0.01)
     assert not is_running(grandchild)
     os.kill(supervisor, signal.SIGTERM)
-    assert exit_status(supervisor) == 0
-
-
-def test_upkeep_runs_at_the_start_after_each_death_and_at_the_end(pipe):
-    def upkeep():
-        os.write(pipe[1], b"-1\n")
-
-    supervisor = supervise(pipe, Role(name="a", main=partial(say_and_wait, pipe[1])), upkeep)
-    first = {next_number(pipe[0]), next_number(pipe[0])}
-    os.kill(max(first), signal.SIGKILL)
-    second = {next_number(pipe[0]), next_number(pipe[0])}
-    os.kill(supervisor, signal.SIGTERM)
-    third = (next_number(pipe[0]), next_number(pipe[0]))
-
-    assert min(first) == min(second) == -1
-    assert third == (-1, None)
     assert exit_status(supervisor) == 0

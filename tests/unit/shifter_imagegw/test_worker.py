@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -75,8 +77,14 @@ def unexpected(_lease):
     pytest.fail("this job must not run")
 
 
+@dataclasses.dataclass
+class Duties:
+    pull: Callable[[Lease], None] = unexpected
+    expire: Callable[[Lease], None] = unexpected
+
+
 def worker(catalog, pull=unexpected, expire=unexpected, **options):
-    return Worker(NAME, catalog, [SYSTEM], pull=pull, expire=expire, **options)
+    return Worker(NAME, catalog, [SYSTEM], Duties(pull, expire), **options)
 
 
 def record_of(catalog):
@@ -180,7 +188,7 @@ def test_an_expire_job_removes_the_image_and_ends_expired(catalog, tmp_path, cla
     catalog.add_expire(catalog.find_ready(SYSTEM, "docker", TAG))
 
     def remove(lease):
-        expire.run(lease, catalog=catalog, delivery=delivery, lock_directory=tmp_path / "locks")
+        expire.run(lease, catalog=catalog, delivery=delivery)
 
     worker(catalog, expire=remove).work_once()
 
@@ -199,7 +207,7 @@ def test_an_image_that_a_pull_brings_back_is_not_removed(catalog, tmp_path, clai
     def remove(lease):
         catalog.add_pull(again, now=3.0)
         catalog.publish(catalog.claim([SYSTEM], "node2:1:1", HOUR, now=3.0), image(), now=3.0)
-        expire.run(lease, catalog=catalog, delivery=delivery, lock_directory=tmp_path / "locks")
+        expire.run(lease, catalog=catalog, delivery=delivery)
 
     worker(catalog, expire=remove).work_once()
 
@@ -311,8 +319,10 @@ def test_a_sweep_leaves_living_workers_alone(catalog, pull, tmp_path):
     assert catalog.workers() == [living]
 
 
-@pytest.mark.parametrize(("hours", "remains"), [(1, True), (48, False)])
-def test_a_partial_file_of_another_host_is_kept_for_a_day(catalog, tmp_path, hours, remains):
+@pytest.mark.parametrize(("hours", "remains"), [(0.5, True), (2, False)])
+def test_a_partial_file_of_an_idle_worker_of_another_machine_is_kept_for_an_hour(
+    catalog, tmp_path, hours, remains
+):
     half = tmp_path / f".{IMAGE_ID}.squashfs.another-host:1:1.partial"
     half.write_bytes(b"half")
     written = time.time() - hours * 3600
