@@ -3,44 +3,48 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import secrets
-import sqlite3
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from shifter_imagegw.catalog.sqlite_file import IN_FLIGHT_SQL, JOBS_SQL, SqliteFile
-from shifter_imagegw.errors import LeaseLostError
+from shifter_imagegw.catalog.sqlite_rows import (
+    ENDED,
+    NOBODYS,
+    NOBODYS_SQL,
+    READY_ID,
+    READY_TAG,
+    SELECT,
+    by_key,
+    columns_of,
+    first,
+    later,
+    record_of,
+    require_owner,
+    update,
+)
 from shifter_imagegw.records import (
     Claim,
     ImageRecord,
+    Lookup,
     NewPull,
     PublishedImage,
     PullState,
+    Usage,
     acl_after_pull,
 )
 
-_NAMES = (
-    "key", "system", "image_type", "pull_tag", "state", "image_id", "format", "architecture", "os",
-    "user_acl", "group_acl", "private", "env", "entry", "command", "workdir", "labels",
-    "last_pull", "last_heartbeat", "expiration", "status_message", "puller", "attempts",
-    "bytes_done", "bytes_total", "size",
-)  # fmt: skip
-_LISTS = ("user_acl", "group_acl", "env", "entry", "command")
-_SELECT = (
-    "SELECT "
-    + ", ".join(f"images.{name}" for name in _NAMES)
-    + ", (SELECT json_group_array(tag) FROM"
-    " (SELECT tag FROM tags WHERE record = images.key ORDER BY rowid)) FROM images "
+_LOOKUPS_KEPT = 1_000_000
+
+_CLAIMABLE = (
+    f"state IN ({JOBS_SQL}) AND (token IS NULL OR lease_end <= ?)"
+    " AND system IN (SELECT value FROM json_each(?))"
 )
-_READY_TAG = _SELECT + (
-    "JOIN tags ON tags.record = images.key"
-    " WHERE tags.system = ? AND tags.image_type = ? AND tags.tag = ? AND images.state = 'READY'"
-)
-_READY_ID = _SELECT + "WHERE image_id = ? AND system = ? AND format = ? AND state = 'READY'"
 
 
 class SqliteCatalog:
@@ -55,48 +59,89 @@ class SqliteCatalog:
     def close(self) -> None:
         self._file.close()
 
+    def check(self) -> None:
+        with self._file.writing() as connection:
+            connection.execute("REPLACE INTO roles VALUES ('', 'check', 0)")
+
     # What is known
 
     def find_ready(self, system: str, image_type: str, tag: str) -> ImageRecord | None:
         with self._file.reading() as connection:
-            return _first(connection, _READY_TAG, (system, image_type, tag))
+            return first(connection, READY_TAG, (system, image_type, tag))
 
     def find_ready_id(self, system: str, image_id: str, format: str) -> ImageRecord | None:
         with self._file.reading() as connection:
-            return _first(connection, _READY_ID, (image_id, system, format))
+            return first(connection, READY_ID, (image_id, system, format))
 
     def find_pull(self, system: str, image_type: str, pull_tag: str) -> ImageRecord | None:
         with self._file.reading() as connection:
-            return _first(
+            return first(
                 connection,
-                f"{_SELECT} WHERE system = ? AND image_type = ? AND pull_tag = ?"
+                f"{SELECT} WHERE system = ? AND image_type = ? AND pull_tag = ?"
                 f" AND state != 'READY' ORDER BY state IN ({IN_FLIGHT_SQL}) DESC, key DESC LIMIT 1",
                 (system, image_type, pull_tag),
             )
 
     def list_ready(self, system: str) -> list[ImageRecord]:
-        with self._file.reading() as connection:
-            rows = connection.execute(
-                f"{_SELECT} WHERE system = ? AND state = 'READY' ORDER BY key", (system,)
-            )
-            return [_record(row) for row in rows]
+        return self._list("system = ? AND state = 'READY'", (system,))
 
     def list_queue(self, system: str) -> list[ImageRecord]:
+        return self._list(f"system = ? AND state IN ({JOBS_SQL}, 'FAILURE')", (system,))
+
+    def list_expired(self, system: str, now: float) -> list[ImageRecord]:
+        expired = "system = ? AND state = 'READY' AND expiration < ?"
+        return self._list(expired, (system, now))
+
+    def usage(self, system: str, puller: int) -> Usage:
+        with self._file.reading() as connection:
+            ((images, total),) = connection.execute(
+                "SELECT count(*), coalesce(sum(size), 0) FROM images"
+                " WHERE puller = ? AND system = ? AND state = 'READY'",
+                (puller, system),
+            )
+            return Usage(images=images, bytes=total)
+
+    def count_queued(self, puller: int) -> int:
+        with self._file.reading() as connection:
+            ((queued,),) = connection.execute(
+                f"SELECT count(*) FROM images WHERE puller = ? AND state IN ({IN_FLIGHT_SQL})",
+                (puller,),
+            )
+            return int(queued)
+
+    def count_states(self) -> Mapping[tuple[str, PullState], int]:
         with self._file.reading() as connection:
             rows = connection.execute(
-                f"{_SELECT} WHERE system = ? AND state IN ({JOBS_SQL}, 'FAILURE') ORDER BY key",
-                (system,),
+                "SELECT system, state, count(*) FROM images GROUP BY system, state"
             )
-            return [_record(row) for row in rows]
+            return {(system, PullState(state)): count for system, state, count in rows}
+
+    def count_claimable(self, systems: Collection[str], now: float) -> Mapping[str, int]:
+        with self._file.reading() as connection:
+            rows = connection.execute(
+                f"SELECT system, count(*) FROM images WHERE {_CLAIMABLE} GROUP BY system",
+                (now, json.dumps(list(systems))),
+            )
+            return dict(rows.fetchall())
+
+    def list_lookups(self, system: str, limit: int) -> list[Lookup]:
+        with self._file.reading() as connection:
+            rows = connection.execute(
+                "SELECT user, uid, system, image_type, tag, image_id, time FROM lookups"
+                " WHERE system = ? ORDER BY key DESC LIMIT ?",
+                (system, max(limit, 0)),
+            ).fetchall()
+            names = [field.name for field in dataclasses.fields(Lookup)]
+            return [Lookup(**dict(zip(names, row, strict=True))) for row in reversed(rows)]
 
     # What is asked for
 
     def add_pull(self, new: NewPull, now: float) -> ImageRecord:
         name = (new.system, new.image_type, new.pull_tag)
         with self._file.writing() as connection:
-            in_flight = _first(
+            in_flight = first(
                 connection,
-                f"{_SELECT} WHERE system = ? AND image_type = ? AND pull_tag = ?"
+                f"{SELECT} WHERE system = ? AND image_type = ? AND pull_tag = ?"
                 f" AND state IN ({IN_FLIGHT_SQL})",
                 name,
             )
@@ -109,8 +154,9 @@ class SqliteCatalog:
             )
             cursor = connection.execute(
                 "INSERT INTO images (system, image_type, pull_tag, state, format, architecture,"
-                " os, user_acl, group_acl, last_pull, puller, sealed_credentials)"
-                " VALUES (?, ?, ?, 'PENDING', ?, 'amd64', 'linux', ?, ?, ?, ?, ?)",
+                " os, user_acl, group_acl, last_pull, puller, sealed_credentials, source_path,"
+                " source_format)"
+                " VALUES (?, ?, ?, 'PENDING', ?, 'amd64', 'linux', ?, ?, ?, ?, ?, ?, ?)",
                 (
                     *name,
                     new.format,
@@ -119,9 +165,11 @@ class SqliteCatalog:
                     now,
                     new.puller,
                     new.sealed_credentials,
+                    new.source_path,
+                    new.source_format,
                 ),
             )
-            return _by_key(connection, cursor.lastrowid)
+            return by_key(connection, cursor.lastrowid)
 
     def add_expire(self, record: ImageRecord) -> None:
         with self._file.writing() as connection:
@@ -156,6 +204,26 @@ class SqliteCatalog:
         with self._file.writing() as connection:
             connection.execute(f"DELETE {stale}", (before,))
 
+    def purge_ended(self, system: str, before: float) -> int:
+        with self._file.writing() as connection:
+            cursor = connection.execute(
+                "DELETE FROM images WHERE system = ? AND state IN ('FAILURE', 'EXPIRED')"
+                " AND last_pull < ?",
+                (system, before),
+            )
+            return cursor.rowcount
+
+    def add_lookup(self, lookup: Lookup) -> None:
+        with self._file.writing_quickly() as connection:
+            cursor = connection.execute(
+                "INSERT INTO lookups (user, uid, system, image_type, tag, image_id, time)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                dataclasses.astuple(lookup),
+            )
+            added = cursor.lastrowid or 0
+            if added % 1000 == 0:
+                connection.execute("DELETE FROM lookups WHERE key <= ?", (added - _LOOKUPS_KEPT,))
+
     # What workers do
 
     def claim(
@@ -163,8 +231,7 @@ class SqliteCatalog:
     ) -> Claim | None:
         job = (
             "SELECT first FROM (SELECT puller AS uid, min(key) AS first FROM images"
-            f" WHERE state IN ({JOBS_SQL}) AND (token IS NULL OR lease_end <= ?)"
-            " AND system IN (SELECT value FROM json_each(?)) GROUP BY puller)"
+            f" WHERE {_CLAIMABLE} GROUP BY puller)"
             " ORDER BY (SELECT max(last_heartbeat) FROM images WHERE puller IS uid), first LIMIT 1"
         )
         of_systems = (now, json.dumps(list(systems)))
@@ -176,13 +243,14 @@ class SqliteCatalog:
         with self._file.writing() as connection:
             rows = connection.execute(
                 "UPDATE images SET owner = ?, token = ?, lease_end = ?, last_heartbeat = ?,"
+                " holds = NULL,"
                 f" attempts = attempts + 1 WHERE key = ({job}) RETURNING key, sealed_credentials",
                 (worker, token, now + lease.total_seconds(), now, *of_systems),
             ).fetchall()
             if not rows:
                 return None
             ((key, sealed_credentials),) = rows
-            record = _by_key(connection, key)
+            record = by_key(connection, key)
         return Claim(
             record=record, token=token, worker=worker, sealed_credentials=sealed_credentials
         )
@@ -191,6 +259,21 @@ class SqliteCatalog:
         self._write_as_owner(
             claim, {"lease_end": now + lease.total_seconds(), "last_heartbeat": now}
         )
+
+    def hold(self, claim: Claim, image_id: str, now: float) -> bool:
+        with self._file.writing() as connection:
+            require_owner(connection, claim)
+            holders = connection.execute(
+                "SELECT key, lease_end FROM images WHERE system = ? AND holds = ? AND key != ?",
+                (claim.record.system, image_id, claim.record.key),
+            ).fetchall()
+            for holder, lease_end in holders:
+                if lease_end > now:
+                    return False
+                # Only with the hold would it go on, and change the image as its successor does.
+                update(connection, holder, NOBODYS)
+            update(connection, claim.record.key, {"holds": image_id})
+            return True
 
     def report(
         self,
@@ -214,11 +297,11 @@ class SqliteCatalog:
 
     def publish(self, claim: Claim, image: PublishedImage, now: float) -> ImageRecord:
         with self._file.writing() as connection:
-            _require_owner(connection, claim)
-            pull = _by_key(connection, claim.record.key)
+            require_owner(connection, claim)
+            pull = by_key(connection, claim.record.key)
             place = (pull.system, pull.image_type, pull.pull_tag)
-            same = _first(connection, _READY_ID, (image.image_id, pull.system, image.format))
-            existing = same or _first(connection, _READY_TAG, place)
+            same = first(connection, READY_ID, (image.image_id, pull.system, image.format))
+            existing = same or first(connection, READY_TAG, place)
             acl = acl_after_pull(pull, private=image.private, existing=existing)
             # What was expired, or is about to be, is here again; who is removing it loses the job.
             connection.execute(
@@ -229,17 +312,17 @@ class SqliteCatalog:
             if same is not None:
                 connection.execute("DELETE FROM images WHERE key = ?", (pull.key,))
             record = same or pull
-            values = _columns_of(image) | {
+            values = columns_of(image) | {
                 "state": PullState.READY.value,
                 "status_message": "Image ready",
                 "user_acl": json.dumps(acl.users),
                 "group_acl": json.dumps(acl.groups),
                 "last_pull": now,
                 "last_heartbeat": now,
-                "expiration": _later(record.expiration, image.expiration),
+                "expiration": later(record.expiration, image.expiration),
                 "puller": pull.puller if record.puller is None else record.puller,
             }
-            _update(connection, record.key, values | _NOBODYS)
+            update(connection, record.key, values | ENDED)
             connection.execute(
                 "DELETE FROM tags WHERE system = ? AND image_type = ? AND tag = ? AND record != ?",
                 (*place, record.key),
@@ -248,7 +331,7 @@ class SqliteCatalog:
                 "INSERT OR IGNORE INTO tags (system, image_type, tag, record) VALUES (?, ?, ?, ?)",
                 (*place, record.key),
             )
-            return _by_key(connection, record.key)
+            return by_key(connection, record.key)
 
     def fail(self, claim: Claim, reason: str) -> None:
         now = time.time()
@@ -260,19 +343,19 @@ class SqliteCatalog:
                 "last_pull": now,
                 "last_heartbeat": now,
             }
-            | _NOBODYS,
+            | ENDED,
         )
 
     def finish_expire(self, claim: Claim) -> None:
         self._write_as_owner(
             claim,
-            {"state": PullState.EXPIRED.value, "status_message": "EXPIRED"} | _NOBODYS,
+            {"state": PullState.EXPIRED.value, "status_message": "EXPIRED"} | ENDED,
         )
 
     def give_back(self, worker: str) -> None:
         with self._file.writing() as connection:
             connection.execute(
-                "UPDATE images SET owner = NULL, token = NULL, lease_end = NULL,"
+                f"UPDATE images SET {NOBODYS_SQL},"
                 " attempts = attempts - 1 WHERE token IS NOT NULL AND owner = ?",
                 (worker,),
             )
@@ -280,7 +363,7 @@ class SqliteCatalog:
     def release(self, workers: Collection[str]) -> int:
         with self._file.writing() as connection:
             cursor = connection.execute(
-                "UPDATE images SET owner = NULL, token = NULL, lease_end = NULL"
+                f"UPDATE images SET {NOBODYS_SQL}"
                 " WHERE token IS NOT NULL AND owner IN (SELECT value FROM json_each(?))",
                 (json.dumps(list(workers)),),
             )
@@ -291,86 +374,24 @@ class SqliteCatalog:
             rows = connection.execute("SELECT DISTINCT owner FROM images WHERE token IS NOT NULL")
             return [owner for (owner,) in rows]
 
+    # What processes agree on
+
+    def elect(self, role: str, process: str, duration: timedelta, now: float) -> bool:
+        with self._file.writing() as connection:
+            cursor = connection.execute(
+                "INSERT INTO roles VALUES (?, ?, ?) ON CONFLICT (role) DO UPDATE"
+                " SET process = excluded.process, until = excluded.until"
+                " WHERE process = excluded.process OR until <= ?",
+                (role, process, now + duration.total_seconds(), now),
+            )
+            return cursor.rowcount > 0
+
+    def _list(self, condition: str, parameters: tuple[Any, ...]) -> list[ImageRecord]:
+        with self._file.reading() as connection:
+            rows = connection.execute(f"{SELECT} WHERE {condition} ORDER BY key", parameters)
+            return [record_of(row) for row in rows]
+
     def _write_as_owner(self, claim: Claim, values: dict[str, Any]) -> None:
         with self._file.writing() as connection:
-            _require_owner(connection, claim)
-            _update(connection, claim.record.key, values)
-
-
-# The job has ended: it is nobody's, and the user's credentials are forgotten.
-_NOBODYS: dict[str, Any] = {
-    "owner": None,
-    "token": None,
-    "lease_end": None,
-    "sealed_credentials": None,
-    "bytes_done": None,
-    "bytes_total": None,
-}
-
-
-def _require_owner(connection: sqlite3.Connection, claim: Claim) -> None:
-    rows = connection.execute(
-        "SELECT 1 FROM images WHERE key = ? AND token = ?", (claim.record.key, claim.token)
-    ).fetchall()
-    if not rows:
-        raise LeaseLostError(
-            f"worker {claim.worker} no longer owns the job for "
-            f"{claim.record.image_type}:{claim.record.pull_tag} on {claim.record.system}"
-        )
-
-
-def _update(connection: sqlite3.Connection, key: str, values: dict[str, Any]) -> None:
-    assignments = ", ".join(f"{name} = ?" for name in values)
-    connection.execute(f"UPDATE images SET {assignments} WHERE key = ?", (*values.values(), key))
-
-
-def _columns_of(image: PublishedImage) -> dict[str, Any]:
-    return {
-        "image_id": image.image_id,
-        "format": image.format,
-        "architecture": image.architecture,
-        "os": image.os,
-        "private": image.private,
-        "env": _json_or_null(image.env),
-        "entry": _json_or_null(image.entry),
-        "command": _json_or_null(image.command),
-        "workdir": image.workdir,
-        "labels": None if image.labels is None else json.dumps(dict(image.labels)),
-        "size": image.size,
-    }
-
-
-def _json_or_null(values: tuple[str, ...] | None) -> str | None:
-    return None if values is None else json.dumps(values)
-
-
-def _later(one: float | None, other: float | None) -> float | None:
-    known = [time_ for time_ in (one, other) if time_ is not None]
-    return max(known, default=None)
-
-
-def _by_key(connection: sqlite3.Connection, key: object) -> ImageRecord:
-    (row,) = connection.execute(f"{_SELECT} WHERE key = ?", (key,)).fetchall()
-    return _record(row)
-
-
-def _first(
-    connection: sqlite3.Connection, query: str, parameters: tuple[str, ...]
-) -> ImageRecord | None:
-    rows = connection.execute(query, parameters).fetchall()
-    return _record(rows[0]) if rows else None
-
-
-def _record(row: tuple[Any, ...]) -> ImageRecord:
-    values = dict(zip(_NAMES, row, strict=False))
-    for name in _LISTS:
-        if values[name] is not None:
-            values[name] = tuple(json.loads(values[name]))
-    if values["labels"] is not None:
-        values["labels"] = json.loads(values["labels"])
-    if values["private"] is not None:
-        values["private"] = bool(values["private"])
-    values["key"] = str(values["key"])
-    values["state"] = PullState(values["state"])
-    values["tags"] = tuple(json.loads(row[-1]))
-    return ImageRecord(**values)
+            require_owner(connection, claim)
+            update(connection, claim.record.key, values)

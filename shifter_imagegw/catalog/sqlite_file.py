@@ -14,7 +14,6 @@ from pathlib import Path
 from shifter_imagegw.errors import CatalogError
 from shifter_imagegw.records import IN_FLIGHT, PullState
 
-SCHEMA_VERSION = 1
 BUSY_SECONDS = 30.0  # how long a writer waits for the others
 
 
@@ -28,7 +27,7 @@ JOBS_SQL = quoted(IN_FLIGHT | {PullState.EXPIRING})
 
 # Lists are JSON texts. A record without `token` is nobody's. `tags` says which record carries a
 # tag; a tag is on one record at a time. `told` holds who has heard of a failure.
-_SCHEMA = f"""
+_VERSION_1 = f"""
 CREATE TABLE images (
     key INTEGER PRIMARY KEY AUTOINCREMENT,
     system TEXT NOT NULL,
@@ -83,8 +82,38 @@ CREATE INDEX states ON images (system, state);
 CREATE INDEX owners ON images (owner) WHERE token IS NOT NULL;
 CREATE INDEX service ON images (puller, last_heartbeat);
 CREATE INDEX tags_of_record ON tags (record);
-PRAGMA user_version = {SCHEMA_VERSION};
+PRAGMA user_version = 1;
 """
+
+# `holds` is the image that the record's job has for itself.
+_VERSION_2 = """
+ALTER TABLE images ADD COLUMN digest TEXT;
+ALTER TABLE images ADD COLUMN source_path TEXT;
+ALTER TABLE images ADD COLUMN source_format TEXT;
+ALTER TABLE images ADD COLUMN holds TEXT;
+CREATE TABLE lookups (
+    key INTEGER PRIMARY KEY AUTOINCREMENT,
+    user TEXT NOT NULL,
+    uid INTEGER NOT NULL,
+    system TEXT NOT NULL,
+    image_type TEXT NOT NULL,
+    tag TEXT NOT NULL,
+    image_id TEXT NOT NULL,
+    time REAL NOT NULL
+);
+CREATE TABLE roles (
+    role TEXT PRIMARY KEY,
+    process TEXT NOT NULL,
+    until REAL NOT NULL
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX one_holder ON images (system, holds) WHERE holds IS NOT NULL;
+CREATE INDEX expirations ON images (system, expiration) WHERE state = 'READY';
+CREATE INDEX lookups_of_system ON lookups (system, key);
+PRAGMA user_version = 2;
+"""
+
+# What makes a file of one version one of the next; a new file takes all of the steps.
+_STEPS = (_VERSION_1, _VERSION_2)
 
 
 class SqliteFile:
@@ -115,6 +144,19 @@ class SqliteFile:
     def reading(self) -> Iterator[sqlite3.Connection]:
         with self._translated():
             yield self._connection()
+
+    @contextlib.contextmanager
+    def writing_quickly(self) -> Iterator[sqlite3.Connection]:
+        """`writing` what may be lost in a power failure: it reaches the disk with what follows."""
+        with self._translated():
+            connection = self._connection()
+            connection.execute("PRAGMA synchronous = NORMAL")
+        try:
+            with self.writing():
+                yield connection
+        finally:
+            with self._translated():
+                connection.execute("PRAGMA synchronous = FULL")
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -166,15 +208,16 @@ class SqliteFile:
         connection = self._connection()
         if self._version(connection) == 0:
             _use_write_ahead_log(connection)
+        if self._version(connection) < len(_STEPS):
             with self.writing():
-                if self._version(connection) == 0:
-                    for statement in _SCHEMA.split(";"):
+                for step in _STEPS[self._version(connection) :]:
+                    for statement in step.split(";"):
                         connection.execute(statement)
         version = self._version(connection)
-        if version != SCHEMA_VERSION:
+        if version != len(_STEPS):
             raise CatalogError(
                 f"catalog {str(self.path)!r} has format {version}, this release knows "
-                f"{SCHEMA_VERSION}: use the release that made it"
+                f"{len(_STEPS)}: use the release that made it"
             )
 
     @staticmethod

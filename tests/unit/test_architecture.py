@@ -55,7 +55,11 @@ ONLY_IMPORTER = {
         "shifter_common/munge.py",
         "shifter_imagegw/supervisor.py",
     },
-    "sqlite3": {"shifter_imagegw/catalog/sqlite.py", "shifter_imagegw/catalog/sqlite_file.py"},
+    "sqlite3": {"shifter_imagegw/catalog/sqlite_file.py", "shifter_imagegw/catalog/sqlite_rows.py"},
+    "pymongo": {
+        f"shifter_imagegw/catalog/mongo{module}.py"
+        for module in ("", "_connection", "_publishing", "_start", "_turns")
+    },
     "subprocess": {"shifter_imagegw/run.py"},
 }
 

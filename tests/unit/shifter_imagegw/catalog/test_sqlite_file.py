@@ -109,12 +109,12 @@ def test_a_closed_catalog_opens_anew(catalog):
 
 
 def test_looking_up_an_image_uses_an_index(catalog):
-    from shifter_imagegw.catalog.sqlite import _READY_ID, _READY_TAG
+    from shifter_imagegw.catalog.sqlite_rows import READY_ID, READY_TAG
 
     with catalog._file.reading() as connection:
         plans = [
             row[3]
-            for query in (_READY_TAG, _READY_ID)
+            for query in (READY_TAG, READY_ID)
             for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", ("a", "b", "c"))
         ]
 

@@ -1,0 +1,372 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The catalog of a site's gateway: the original's MongoDB database, shared by many hosts."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Collection, Iterable, Mapping
+from datetime import timedelta
+from operator import itemgetter
+from typing import Any
+
+from pymongo import ReturnDocument
+from pymongo import collection as pymongo_collection
+from pymongo.errors import DuplicateKeyError
+
+from shifter_imagegw.catalog import mongo_publishing as publishing
+from shifter_imagegw.catalog import mongo_start
+from shifter_imagegw.catalog.mongo_connection import QUICK, MongoConnection
+from shifter_imagegw.catalog.mongo_documents import (
+    ENDED,
+    HIDDEN,
+    IN_FLIGHT_STATUSES,
+    JOB_STATUSES,
+    NOBODYS,
+    id_of,
+    lookup_document,
+    lookup_of,
+    new_document,
+    progress,
+    record_of,
+    state_of,
+)
+from shifter_imagegw.catalog.mongo_publishing import READY, lease_lost, owned
+from shifter_imagegw.catalog.mongo_tags import moves_of
+from shifter_imagegw.catalog.mongo_turns import claimable, next_jobs
+from shifter_imagegw.errors import LeaseLostError
+from shifter_imagegw.records import (
+    Claim,
+    ImageRecord,
+    Lookup,
+    NewPull,
+    PublishedImage,
+    PullState,
+    Usage,
+)
+
+Document = dict[str, Any]
+Images = pymongo_collection.Collection[Document]
+
+_FAILURE = PullState.FAILURE.value
+_EXPIRED = PullState.EXPIRED.value
+_EXPIRING = PullState.EXPIRING.value
+
+
+class MongoCatalog:
+    """The `Catalog` protocol on MongoDB, collections `images`, `metrics` and `agreements`.
+
+    Safe to share between threads and to carry through fork(); raises `CatalogError`. Each change
+    is one atomic change of one document, so that the server need not be in a replica set; how
+    those that concern several documents are ordered is told in `mongo_publishing`.
+    """
+
+    def __init__(self, uri: str, database: str) -> None:
+        self._connection = MongoConnection(uri, database, mongo_start.prepare)
+        self._using = self._connection.using
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def check(self) -> None:
+        with self._using("agreements") as agreements:
+            agreements.update_one({"_id": "check"}, {"$set": {"time": time.time()}}, upsert=True)
+
+    # What is known
+
+    def find_ready(self, system: str, image_type: str, tag: str) -> ImageRecord | None:
+        with self._using("images") as images:
+            return _record_or_none(
+                publishing.find_ready_tag(images, system, image_type, tag, HIDDEN)
+            )
+
+    def find_ready_id(self, system: str, image_id: str, format: str) -> ImageRecord | None:
+        with self._using("images") as images:
+            content = publishing.ready_content(system, image_id, format)
+            return _record_or_none(images.find_one(content, HIDDEN))
+
+    def find_pull(self, system: str, image_type: str, pull_tag: str) -> ImageRecord | None:
+        with self._using("images") as images:
+            found = images.find_one(
+                _pulls_of(system, image_type, pull_tag) | {"status": {"$ne": READY}},
+                HIDDEN,
+                sort=[("in_flight", -1), ("_id", -1)],
+            )
+            return _record_or_none(found)
+
+    def list_ready(self, system: str) -> list[ImageRecord]:
+        with self._using("images") as images:
+            return _records(images.find({"system": system, "status": READY}, HIDDEN))
+
+    def list_queue(self, system: str) -> list[ImageRecord]:
+        with self._using("images") as images:
+            queued = {"system": system, "status": {"$in": [*JOB_STATUSES, _FAILURE]}}
+            return _records(images.find(queued, HIDDEN))
+
+    def list_expired(self, system: str, now: float) -> list[ImageRecord]:
+        with self._using("images") as images:
+            expired = {"system": system, "status": READY, "expiration": {"$lt": now}}
+            return _records(images.find(expired, HIDDEN))
+
+    def usage(self, system: str, puller: int) -> Usage:
+        with self._using("images") as images:
+            totals = images.aggregate(
+                [
+                    {"$match": {"system": system, "status": READY, "puller": puller}},
+                    {"$group": {"_id": None, "images": {"$sum": 1}, "bytes": {"$sum": "$size"}}},
+                ]
+            )
+            for total in totals:
+                return Usage(images=total["images"], bytes=int(total["bytes"]))
+            return Usage(images=0, bytes=0)
+
+    def count_queued(self, puller: int) -> int:
+        with self._using("images") as images:
+            return images.count_documents({"puller": puller, "status": {"$in": IN_FLIGHT_STATUSES}})
+
+    def count_states(self) -> Mapping[tuple[str, PullState], int]:
+        with self._using("images") as images:
+            counts: dict[tuple[str, PullState], int] = {}
+            name = {"system": "$system", "status": "$status"}
+            for group in images.aggregate([{"$group": {"_id": name, "count": {"$sum": 1}}}]):
+                key = (str(group["_id"].get("system", "")), state_of(group["_id"].get("status")))
+                counts[key] = counts.get(key, 0) + group["count"]
+            return counts
+
+    def count_claimable(self, systems: Collection[str], now: float) -> Mapping[str, int]:
+        with self._using("images") as images:
+            groups = images.aggregate(
+                [
+                    {"$match": claimable(systems, now)},
+                    {"$group": {"_id": "$system", "count": {"$sum": 1}}},
+                ]
+            )
+            return {group["_id"]: group["count"] for group in groups}
+
+    def list_lookups(self, system: str, limit: int) -> list[Lookup]:
+        if limit <= 0:
+            return []  # which MongoDB takes for no limit at all
+        with self._using("metrics") as metrics:
+            last = metrics.find({"system": system}, sort=[("time", -1), ("_id", -1)], limit=limit)
+            return [lookup_of(document) for document in last][::-1]
+
+    # What is asked for
+
+    def add_pull(self, new: NewPull, now: float) -> ImageRecord:
+        name = _pulls_of(new.system, new.image_type, new.pull_tag)
+        document = new_document(new, now)
+        with self._using("images") as images:
+            while True:
+                in_flight = images.find_one(name | {"status": {"$in": IN_FLIGHT_STATUSES}}, HIDDEN)
+                if in_flight is not None:
+                    return record_of(in_flight)
+                try:
+                    images.insert_one(document)
+                except DuplicateKeyError:
+                    continue  # somebody else's, a moment earlier
+                images.delete_many(name | {"status": {"$in": [_FAILURE, _EXPIRED]}})
+                return record_of(document)
+
+    def add_expire(self, record: ImageRecord) -> None:
+        with self._using("images") as images:
+            document = images.find_one({"_id": id_of(record.key), "status": READY})
+            if document is None:
+                return
+            for move in moves_of(document):
+                # Else an older image, from which a publisher that died did not take it any more,
+                # would be found by the tag once this one is gone.
+                publishing.settle_tag(images, record.system, move.image_type, move.tag)
+            images.update_one(
+                {"_id": document["_id"], "status": READY},
+                {"$set": {"status": _EXPIRING, "status_message": _EXPIRING, "attempts": 0}},
+            )
+
+    def arm_expiration(self, record: ImageRecord, expiration: float) -> None:
+        with self._using("images") as images:
+            images.update_one({"_id": id_of(record.key)}, {"$max": {"expiration": expiration}})
+
+    def tell_failure(self, record: ImageRecord, uid: int) -> bool:
+        with self._using("images") as images:
+            news = {"_id": id_of(record.key), "status": _FAILURE, "told": {"$ne": uid}}
+            return images.update_one(news, {"$push": {"told": uid}}).modified_count > 0
+
+    def purge_failures(self, before: float) -> None:
+        with self._using("images") as images:
+            stale = {"status": _FAILURE, "last_pull": {"$lt": before}}
+            # Looking first costs no write that waits for the disk.
+            if images.find_one(stale, {"_id": True}) is not None:
+                images.delete_many(stale)
+
+    def purge_ended(self, system: str, before: float) -> int:
+        with self._using("images") as images:
+            ended = {"status": {"$in": [_FAILURE, _EXPIRED]}, "last_pull": {"$lt": before}}
+            return images.delete_many({"system": system} | ended).deleted_count
+
+    def add_lookup(self, lookup: Lookup) -> None:
+        with self._using("metrics") as metrics:
+            metrics.with_options(write_concern=QUICK).insert_one(lookup_document(lookup))
+
+    # What workers do
+
+    def claim(
+        self, systems: Collection[str], worker: str, lease: timedelta, now: float
+    ) -> Claim | None:
+        token = secrets.token_hex(16)
+        claiming = {
+            "$set": {
+                "owner": worker,
+                "token": token,
+                "lease_end": now + lease.total_seconds(),
+                "last_heartbeat": now,
+            },
+            "$unset": {"holds": ""},
+            "$inc": {"attempts": 1},
+        }
+        with self._using("images") as images:
+            while jobs := next_jobs(images, systems, now):
+                for job in jobs:
+                    claimed = images.find_one_and_update(
+                        claimable(systems, now) | {"_id": job},
+                        claiming,
+                        return_document=ReturnDocument.AFTER,
+                    )
+                    if claimed is not None:
+                        return Claim(
+                            record=record_of(claimed),
+                            token=token,
+                            worker=worker,
+                            sealed_credentials=claimed.get("sealed_credentials"),
+                        )
+            return None
+
+    def renew(self, claim: Claim, lease: timedelta, now: float) -> None:
+        kept = {"lease_end": now + lease.total_seconds(), "last_heartbeat": now}
+        self._write_as_owner(claim, {"$set": kept})
+
+    def hold(self, claim: Claim, image_id: str, now: float) -> bool:
+        with self._using("images") as images:
+            while True:
+                try:
+                    changed = images.update_one(owned(claim), {"$set": {"holds": image_id}})
+                except DuplicateKeyError:
+                    if not _end_hold(images, claim, image_id, now):
+                        return False
+                    continue
+                if not changed.matched_count:
+                    raise lease_lost(claim)
+                _require_not_ready_again(images, claim)
+                return True
+
+    def report(
+        self,
+        claim: Claim,
+        state: PullState,
+        message: str,
+        *,
+        bytes_done: int | None = None,
+        bytes_total: int | None = None,
+    ) -> None:
+        counts = {"bytes_done": bytes_done, "bytes_total": bytes_total}
+        known = {name: count for name, count in counts.items() if count is not None}
+        forgotten = {name: "" for name in counts.keys() - known.keys()}
+        self._write_as_owner(
+            claim,
+            {"$set": progress(state, message) | known}
+            | ({"$unset": forgotten} if forgotten else {}),
+        )
+
+    def publish(self, claim: Claim, image: PublishedImage, now: float) -> ImageRecord:
+        number = self._next_move()
+        with self._using("images") as images:
+            return record_of(publishing.publish(images, claim, image, number, now))
+
+    def fail(self, claim: Claim, reason: str) -> None:
+        ended = progress(PullState.FAILURE, reason) | {"last_pull": time.time()}
+        self._write_as_owner(claim, {"$set": ended, "$unset": ENDED})
+
+    def finish_expire(self, claim: Claim) -> None:
+        ended = {"status": _EXPIRED, "status_message": _EXPIRED}
+        self._write_as_owner(claim, {"$set": ended, "$unset": ENDED})
+
+    def give_back(self, worker: str) -> None:
+        with self._using("images") as images:
+            images.update_many({"owner": worker}, {"$unset": NOBODYS, "$inc": {"attempts": -1}})
+
+    def release(self, workers: Collection[str]) -> int:
+        with self._using("images") as images:
+            theirs = {"owner": {"$in": list(workers)}}
+            return images.update_many(theirs, {"$unset": NOBODYS}).modified_count
+
+    def workers(self) -> list[str]:
+        with self._using("images") as images:
+            return list(images.distinct("owner", {"owner": {"$gt": ""}}))
+
+    # What processes agree on
+
+    def elect(self, role: str, process: str, duration: timedelta, now: float) -> bool:
+        with self._using("agreements") as agreements:
+            vacant = {"$or": [{"process": process}, {"until": {"$lte": now}}]}
+            terms = {"process": process, "until": now + duration.total_seconds()}
+            try:
+                agreements.update_one(
+                    {"_id": f"role:{role}"} | vacant, {"$set": terms}, upsert=True
+                )
+            except DuplicateKeyError:
+                return False  # it is there, and another's
+            return True
+
+    def _next_move(self) -> int:
+        with self._using("agreements") as agreements:
+            moves: Any = agreements.find_one_and_update(
+                {"_id": "tag moves"},
+                {"$inc": {"number": 1}},
+                upsert=True,
+                return_document=ReturnDocument.AFTER,
+            )
+            return int(moves["number"])
+
+    def _write_as_owner(self, claim: Claim, update: Document) -> None:
+        with self._using("images") as images:
+            if not images.update_one(owned(claim), update).matched_count:
+                raise lease_lost(claim)
+
+
+def _pulls_of(system: str, image_type: str, pull_tag: str) -> Document:
+    return {"system": system, "itype": image_type, "pulltag": pull_tag}
+
+
+def _end_hold(images: Images, claim: Claim, image_id: str, now: float) -> bool:
+    """End the job that holds an image if its lease has run out; False while it has not.
+
+    Only with the hold would it go on, and change the image at the same time as its successor.
+    """
+    holder = images.find_one({"system": claim.record.system, "holds": image_id})
+    if holder is None:
+        return True
+    if holder["lease_end"] > now:
+        return False
+    names = ("_id", "token", "lease_end", "holds")
+    images.update_one({name: holder[name] for name in names}, {"$unset": NOBODYS})
+    return True
+
+
+def _require_not_ready_again(images: Images, claim: Claim) -> None:
+    """End a removal that whoever published the image did not live to end."""
+    record = claim.record
+    if record.state is not PullState.EXPIRING or record.image_id is None:
+        return
+    content = publishing.ready_content(record.system, record.image_id, record.format)
+    if images.find_one(content, {"_id": True}) is not None:
+        images.delete_one(owned(claim))
+        raise LeaseLostError(
+            f"{record.image_type}:{record.pull_tag} is READY again on {record.system}: not removed"
+        )
+
+
+def _records(documents: Iterable[Document]) -> list[ImageRecord]:
+    """Oldest first."""
+    return [record_of(document) for document in sorted(documents, key=itemgetter("_id"))]
+
+
+def _record_or_none(document: Document | None) -> ImageRecord | None:
+    return None if document is None else record_of(document)
