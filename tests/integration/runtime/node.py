@@ -60,9 +60,14 @@ class Node:
         self.config.write_text("".join(lines))
 
     def add_image(
-        self, make: TreeMaker | None = None, *, image_id: str = IMAGE_ID, meta: str = ""
+        self,
+        make: TreeMaker | None = None,
+        *,
+        image_id: str = IMAGE_ID,
+        meta: str = "",
+        format: str = "squashfs",
     ) -> Path:
-        """Put an image of busybox and what `make` adds to the tree; its file."""
+        """Put an image of busybox and what `make` adds to the tree; its file or directory."""
         tree = self.prefix / "tree"
         shutil.rmtree(tree, ignore_errors=True)
         for name in ("bin", "etc", "usr", "home", "data"):
@@ -73,15 +78,10 @@ class Node:
         (tree / "etc/os-release").write_text("ID=busybox\n")
         if make:
             make(tree)
-        image = self.images / f"{image_id}.squashfs"
-        subprocess.run(
-            ["mksquashfs", tree, image, "-noappend", "-quiet", "-no-progress", "-comp", "zstd"],
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
-        image.chmod(0o600)
-        shutil.rmtree(tree)
-        metadata = f"FORMAT: squashfs\nENV: PATH=/bin\n{meta}"
+        image = self.images / f"{image_id}.{format}"
+        _PACKERS[format](tree, image)
+        shutil.rmtree(tree, ignore_errors=True)
+        metadata = f"FORMAT: {format}\nENV: PATH=/bin\n{meta}"
         (self.images / f"{image_id}.meta").write_text(metadata)
         return image
 
@@ -114,6 +114,30 @@ class Node:
         done = self.run(*options, "sh", "-c", script, **more)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+
+def _pack_squashfs(tree: Path, image: Path) -> None:
+    _pack(["mksquashfs", tree, image, "-noappend", "-quiet", "-no-progress", "-comp", "zstd"])
+    image.chmod(0o600)
+
+
+def _pack_ext4(tree: Path, image: Path) -> None:
+    """As a site may have made it by hand, with a journal."""
+    _pack(["mke2fs", "-q", "-t", "ext4", "-d", tree, image, "32M"])
+    image.chmod(0o600)
+
+
+def _move(tree: Path, image: Path) -> None:
+    shutil.rmtree(image, ignore_errors=True)
+    tree.rename(image)
+    image.chmod(0o700)
+
+
+_PACKERS = {"squashfs": _pack_squashfs, "ext4": _pack_ext4, "VFS": _move}
+
+
+def _pack(command: list[str | Path]) -> None:
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def host_state(prefix: Path) -> list[str]:

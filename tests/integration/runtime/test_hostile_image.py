@@ -23,6 +23,7 @@ def replace(tree, name, make) -> None:
     make(path)
 
 
+@pytest.mark.parametrize("format", ["squashfs", "VFS"])
 @pytest.mark.parametrize("name", MOUNTED)
 @pytest.mark.parametrize(
     "make",
@@ -36,8 +37,10 @@ def replace(tree, name, make) -> None:
     ],
     ids=["to-root", "upwards", "dangling", "loop", "file", "fifo"],
 )
-def test_a_thing_in_the_place_of_a_directory_neither_escapes_nor_stops_the_node(node, name, make):
-    node.add_image(lambda tree: replace(tree, name, make))
+def test_a_thing_in_the_place_of_a_directory_neither_escapes_nor_stops_the_node(
+    node, name, make, format
+):
+    node.add_image(lambda tree: replace(tree, name, make), format=format)
     before = sorted(os.listdir("/")), sorted(os.listdir("/etc")), os.stat("/etc/passwd").st_mtime_ns
 
     done = node.run("sh", "-c", "id -u")
@@ -48,13 +51,14 @@ def test_a_thing_in_the_place_of_a_directory_neither_escapes_nor_stops_the_node(
     assert done.returncode == 0 or done.stderr.startswith("shifter: ")
 
 
-def test_files_of_etc_that_are_links_are_replaced_not_followed(node):
+@pytest.mark.parametrize("format", ["squashfs", "VFS"])
+def test_files_of_etc_that_are_links_are_replaced_not_followed(node, format):
     def make(tree):
         (tree / "victim").write_text("untouched\n")
         for name in ("passwd", "group", "hosts", "resolv.conf", "shadow", "nsswitch.conf"):
             (tree / "etc" / name).symlink_to("/victim")
 
-    node.add_image(make)
+    node.add_image(make, format=format)
 
     assert node.run("cat", "/victim").stdout == "untouched\n"
     assert "alice" in node.run("cat", "/etc/passwd").stdout
@@ -120,12 +124,13 @@ def test_the_site_can_not_be_unmounted_or_made_writable_by_the_user(node):
     assert list(node.shared.glob("x")) == []
 
 
-def test_overlay_attributes_of_an_image_redirect_nothing(node):
+@pytest.mark.parametrize("format", ["squashfs", "ext4", "VFS"])
+def test_overlay_attributes_of_an_image_redirect_nothing(node, format):
     def make(tree):
         (tree / "data/plain").mkdir()
         os.setxattr(tree / "data/plain", "trusted.overlay.redirect", b"/etc")
         os.setxattr(tree / "data/plain", "trusted.overlay.opaque", b"y")
 
-    node.add_image(make)
+    node.add_image(make, format=format)
 
     assert node.run("ls", "/data/plain").stdout == ""

@@ -28,8 +28,14 @@ ALICE = Identity(
 )  # fmt: skip
 
 
-def make(*words: str, settings: str = "", files: NodeFiles | None = None, imported=()):
-    image = Image(IMAGE_ID, f"/images/{IMAGE_ID}.squashfs", -1, ImageMetadata(format="squashfs"))
+def make(
+    *words: str,
+    settings: str = "",
+    files: NodeFiles | None = None,
+    imported=(),
+    format: str = "squashfs",
+):
+    image = Image(IMAGE_ID, f"/images/{IMAGE_ID}.{format}", -1, ImageMetadata(format=format))
     asked = request.parse([f"--image=id:{IMAGE_ID}", *words], {})
     site = config.parse(CONFIG + settings, "udiRoot.conf")
     return plan.make(image, asked, site, ALICE, files or NodeFiles({}, {}), list(imported))
@@ -53,6 +59,12 @@ def test_it_begins_with_the_image_and_the_root():
 
     assert lines[0] == f"mount /images/{IMAGE_ID}.squashfs on /var/loopMount (ro,nosuid,nodev)"
     assert lines[1] == ("mount overlay of /var/loopMount and tmpfs on /var/udiMount (nosuid,nodev)")
+
+
+def test_an_image_that_is_a_directory_is_bound():
+    first, *_ = str(make(format="VFS")).splitlines()
+
+    assert first == f"bind /images/{IMAGE_ID}.VFS on /var/loopMount (ro,nosuid,nodev)"
 
 
 def test_it_ends_by_making_the_root_read_only():
