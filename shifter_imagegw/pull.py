@@ -1,45 +1,36 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A pull, from a claimed job to an image that is READY."""
+"""A pull or an import, from a claimed job to an image that is READY."""
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import logging
+import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 from shifter_common.metadata import ImageMetadata
-from shifter_imagegw import location
+from shifter_imagegw import formats, importers, registry_origin
 from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.config import GatewayConfig
-from shifter_imagegw.delivery import Delivery, lock
-from shifter_imagegw.errors import PullError
-from shifter_imagegw.flatten import FlattenReport, flatten
-from shifter_imagegw.formats import squashfs
+from shifter_imagegw.delivery import Delivery
 from shifter_imagegw.lease import Lease
-from shifter_imagegw.location import Source
+from shifter_imagegw.origin import OpenOrigin, Origin, SourceImage
+from shifter_imagegw.progress import Progress
 from shifter_imagegw.records import Acl, ImageRecord, PublishedImage, PullState, acl_after_pull
-from shifter_imagegw.registry import (
-    BlobCache,
-    Credentials,
-    Endpoint,
-    ManifestNotFoundError,
-    Platform,
-    RegistryClient,
-    RepositoryName,
-    ResolvedImage,
-    fetch_layers,
-)
+from shifter_imagegw.registry import BlobCache
+from shifter_imagegw.registry_origin import Logins
 
 log = logging.getLogger(__name__)
 
-PARALLEL_DOWNLOADS = 4
+_ASK_EVERY = 0.2  # seconds, while another job has the image
+# A variable of the original's workers: .meta files get no access lists.
+_NO_ACL_IN_METADATA = "DISABLE_ACL_METADATA"
 
 T = TypeVar("T")
-Logins = Mapping[str, str]  # `user:password` by location; `default` is for all others
 
 
 class Pull:
@@ -55,6 +46,7 @@ class Pull:
         catalog: Catalog,
         delivery: Delivery,
         cache: BlobCache,
+        environment: Mapping[str, str] = os.environ,
     ) -> None:
         self._lease = lease
         self._record = lease.claim.record
@@ -64,139 +56,142 @@ class Pull:
         self._catalog = catalog
         self._delivery = delivery
         self._cache = cache
-        self._is_waiting = False
+        self._progress = Progress(lease, config.limits.pull)
+        self._acl_in_metadata = not environment.get(_NO_ACL_IN_METADATA)
 
     def run(self) -> ImageRecord:
         """Make the image that the job asks for; its record, READY."""
         self._require_possible()
-        source = self._choose_source()
-        with self._client_for(source) as client:
-            image = self._resolve(client, source)
-            with self._exclusively(image):
-                if self._is_delivered(image):
-                    size = self._deliver_metadata(image)
-                else:
-                    with self._staging(image) as staged:
-                        self._convert(client, image, staged)
-                        size = self._deliver(image, staged)
-                return self._publish(image, size)
+        with self._origin() as origin:
+            image = self._claim_id(origin.resolve())
+            if self._is_delivered(image):
+                size = self._deliver_metadata(image)
+            else:
+                with self._staging(image) as staged:
+                    self._convert(origin, image, staged)
+                    self._examine(image, staged)
+                    size = self._deliver(image, staged)
+            self._index(image)
+            return self._publish(image, size)
 
     def _require_possible(self) -> None:
-        if self._record.format != "squashfs":
-            raise PullError(f"cannot make images of format {self._record.format!r}: use 'squashfs'")
+        formats.require_known(self._record.format)
         self._delivery.require_usable()
 
-    def _choose_source(self) -> Source:
-        urls = {name: place.url for name, place in self._config.locations.items()}
-        return location.choose(self._record.pull_tag, urls, self._config.default_location)
-
-    def _client_for(self, source: Source) -> RegistryClient:
-        place = self._config.locations[source.location]
-        endpoint = Endpoint(place.url, place.ca_file, place.auth_method.value, source.location)
-        return RegistryClient(
-            endpoint,
-            credentials_for(source.location, self._logins),
-            on_retry=lambda sentence: self._lease.enter(PullState.PULLING, sentence),
+    def _origin(self) -> OpenOrigin:
+        if self._record.is_import:
+            return importers.opened(
+                self._record,
+                config=self._config,
+                platform=registry_origin.platform_of(self._record.system, self._config),
+                limits=registry_origin.flatten_limits(self._config),
+                progress=self._progress,
+            )
+        return registry_origin.opened(
+            self._record,
+            self._logins,
+            config=self._config,
+            cache=self._cache,
+            progress=self._progress,
         )
 
-    def _resolve(self, client: RegistryClient, source: Source) -> ResolvedImage:
-        self._lease.enter(PullState.PULLING, "Getting manifest")
-        wanted = self._config.systems[self._record.system].platform
-        platform = Platform.parse(wanted) if wanted else Platform.host()
-        try:
-            return client.resolve(RepositoryName.parse(source.name), platform)
-        except ManifestNotFoundError as error:
-            if not source.hint:
-                raise
-            raise PullError(f"{error}; {source.hint}") from error
+    def _claim_id(self, image: SourceImage) -> SourceImage:
+        """Hold the image, so that nobody else changes its files; the id that it is to have."""
+        self._hold(image.image_id)
+        if image.certain_id is None or not self._is_another(image):
+            return image
+        log.info("id taken image=%s instead=%s", image.image_id, image.certain_id)
+        self._hold(image.certain_id)
+        return dataclasses.replace(image, image_id=image.certain_id)
 
-    def _exclusively(self, image: ResolvedImage) -> contextlib.AbstractContextManager[None]:
-        return lock.held(
-            self._config.cache_directory / "locks",
-            self._record.system,
-            image_id_of(image),
-            keep_waiting=self._wait,
-        )
-
-    def _wait(self) -> None:
-        if not self._is_waiting:
-            self._is_waiting = True
-            self._lease.enter(PullState.PULLING, "Waiting for another pull of the same image")
-        self._lease.require_held()
-
-    def _is_delivered(self, image: ResolvedImage) -> bool:
-        return self._delivery.is_delivered(image_id_of(image), self._record.format)
-
-    def _deliver_metadata(self, image: ResolvedImage) -> int:
-        self._lease.enter(PullState.TRANSFER, "Transferring metadata")
-        self._lease.confirm()
-        image_id = image_id_of(image)
-        self._delivery.deliver_metadata(image_id, self._worker, self._metadata(image))
-        return self._delivery.size(image_id, self._record.format)
-
-    def _staging(self, image: ResolvedImage) -> contextlib.AbstractContextManager[Path]:
-        return self._delivery.staging(image_id_of(image), self._record.format, self._worker)
-
-    def _convert(self, client: RegistryClient, image: ResolvedImage, staged: Path) -> None:
-        """Download, flatten and pack, all at the same time; nothing is unpacked to disk."""
-        sizes = {layer.digest: layer.size for layer in image.layers}
-        self._lease.expect_bytes(sum(sizes.values()))
-        self._lease.enter(PullState.PULLING, "Pulling layers")
-        with fetch_layers(
-            client,
-            self._cache,
-            image.repository,
-            image.layers,
-            parallel=PARALLEL_DOWNLOADS,
-            progress=self._lease.add_bytes,
-        ) as fetches:
-
-            def write_tar(out: BinaryIO) -> FlattenReport:
-                return flatten(
-                    self._paths_of(fetches.futures),
-                    out,
-                    progress=self._keep_going,
+    def _hold(self, image_id: str) -> None:
+        is_waiting = False
+        while not self._catalog.hold(self._lease.claim, image_id, time.time()):
+            if not is_waiting:
+                is_waiting = True
+                self._progress.enter(
+                    PullState.PULLING, "Waiting for another pull of the same image"
                 )
+            self._progress.keep_going()
+            time.sleep(_ASK_EVERY)
 
-            options = self._config.converter_options.get(self._record.format, ())
-            report = squashfs.make(write_tar, staged, options)
+    def _is_another(self, image: SourceImage) -> bool:
+        """Whether the id belongs to an image that may be of other content."""
+        with_this_id = (
+            self._catalog.find_ready_id(self._record.system, image.image_id, known)
+            for known in formats.FORMATS
+        )
+        return any(record and record.digest != image.digest for record in with_this_id)
+
+    def _is_delivered(self, image: SourceImage) -> bool:
+        if image.certain_id is not None and self._existing(image) is None:
+            return False  # a file of that name may hold anything
+        return self._delivery.is_delivered(image.image_id, self._record.format)
+
+    def _deliver_metadata(self, image: SourceImage) -> int:
+        self._progress.enter(PullState.TRANSFER, self._transfer("metadata"))
+        self._lease.confirm()
+        self._delivery.deliver_metadata(image.image_id, self._worker, self._metadata(image))
+        return self._delivery.size(image.image_id, self._record.format)
+
+    def _staging(self, image: SourceImage) -> AbstractContextManager[Path]:
+        return self._delivery.staging(image.image_id, self._record.format, self._worker)
+
+    def _convert(self, origin: Origin, image: SourceImage, staged: Path) -> None:
+        """Make the image file, all of it in one go."""
+        if origin.is_ready_made(self._record.format):
+            origin.copy(staged)
+            return
+        options = self._config.converter_options.get(self._record.format, ())
+        report = formats.make(self._record.format, origin.write_tar, staged, options)
         counts = " ".join(f"{name}={value}" for name, value in vars(report).items())
-        log.info("layers flattened image=%s %s", image_id_of(image), counts)
+        log.info("layers flattened image=%s %s", image.image_id, counts)
 
-    def _paths_of(self, futures: Sequence[Future[Path]]) -> list[Callable[[], Path]]:
-        """What the flattener calls for each layer; the last to come turns the page."""
+    def _examine(self, image: SourceImage, staged: Path) -> None:
+        """Let the site's program see the image before anybody else does."""
+        program = self._config.examiner
+        if program is None:
+            return
+        from shifter_imagegw import examine  # many sites have none
 
-        def path_of(future: Future[Path]) -> Path:
-            path = future.result()
-            missing.discard(future)
-            if not missing:
-                self._lease.enter(PullState.CONVERSION, "Converting image")
-            return path
+        self._progress.enter(PullState.EXAMINATION, "Examining image")
+        examine.examine(
+            staged,
+            self._record.format,
+            image.image_id,
+            program=program,
+            timeout=self._config.examiner_timeout,
+            scratch=self._config.expand_directory,
+        )
 
-        missing = set(futures)
-        return [lambda future=future: path_of(future) for future in futures]  # type: ignore[misc]
-
-    def _deliver(self, image: ResolvedImage, staged: Path) -> int:
-        self._lease.enter(PullState.TRANSFER, "Transferring image")
+    def _deliver(self, image: SourceImage, staged: Path) -> int:
+        self._progress.enter(PullState.TRANSFER, self._transfer("image"))
         return self._delivery.deliver(
             staged,
-            image_id_of(image),
+            image.image_id,
             self._record.format,
             self._worker,
             self._metadata(image),
             confirm=self._lease.confirm,
         )
 
-    def _publish(self, image: ResolvedImage, size: int) -> ImageRecord:
+    def _transfer(self, what: str) -> str:
+        # The original's words for each; they stay on the record of the finished image.
+        return "TRANSFER" if self._record.is_import else f"Transferring {what}"
+
+    def _index(self, image: SourceImage) -> None:
+        self._delivery.index(self._record.image_type, self._record.pull_tag, image.image_id)
+
+    def _publish(self, image: SourceImage, size: int) -> ImageRecord:
         now = time.time()
         config = image.config
-        platform = config.platform or Platform.host()
+        platform = config.platform or registry_origin.platform_of(self._record.system, self._config)
         published = PublishedImage(
-            image_id=image_id_of(image),
+            image_id=image.image_id,
             format=self._record.format,
             architecture=platform.architecture,
             os=platform.os,
-            private=image.used_credentials,
+            private=image.private,
             env=config.env or None,
             entry=config.entrypoint,
             command=config.command,
@@ -204,11 +199,12 @@ class Pull:
             labels=config.labels or None,
             size=size,
             expiration=now + self._config.image_expiration.total_seconds(),
+            digest=image.digest,
         )
         return self._catalog.publish(self._lease.claim, published, now)
 
-    def _metadata(self, image: ResolvedImage) -> str:
-        acl = self._acl(image)
+    def _metadata(self, image: SourceImage) -> str:
+        acl = self._acl(image) if self._acl_in_metadata else Acl()
         config = image.config
         return ImageMetadata(
             format=self._record.format,
@@ -218,32 +214,29 @@ class Pull:
             env=list(config.env),
             user_acl=_list_or_none(acl.users),
             group_acl=_list_or_none(acl.groups),
+            user=image.user,
         ).to_text()
 
-    def _acl(self, image: ResolvedImage) -> Acl:
+    def _acl(self, image: SourceImage) -> Acl:
         """Who the runtime lets in: the same as the catalog does once the image is READY."""
         record = self._record
-        existing = self._catalog.find_ready_id(
-            record.system, image_id_of(image), record.format
-        ) or self._catalog.find_ready(record.system, record.image_type, record.pull_tag)
-        return acl_after_pull(record, private=image.used_credentials, existing=existing)
+        existing = self._existing(image) or self._catalog.find_ready(
+            record.system, record.image_type, record.pull_tag
+        )
+        return acl_after_pull(record, private=image.private, existing=existing)
 
-    def _keep_going(self, *_progress: int) -> None:
-        self._lease.require_held()
-
-
-def image_id_of(image: ResolvedImage) -> str:
-    """An image is known by its content: the hexadecimal digits of its manifest's digest."""
-    return image.digest.partition(":")[2]
+    def _existing(self, image: SourceImage) -> ImageRecord | None:
+        return self._catalog.find_ready_id(self._record.system, image.image_id, self._record.format)
 
 
-def credentials_for(location: str, logins: Logins) -> Credentials | None:
-    """What the user logged in with at a location, or else everywhere (`default`)."""
-    login = logins.get(location) or logins.get("default")
-    if not login:
-        return None
-    username, _, password = login.partition(":")
-    return Credentials(username, password)
+def warn_of(environment: Mapping[str, str]) -> None:
+    """Say when a worker starts what its environment changes for the worse."""
+    if environment.get(_NO_ACL_IN_METADATA):
+        log.warning(
+            "%s is set: .meta files get no access lists, so whoever knows the id of a private"
+            " image may run it",
+            _NO_ACL_IN_METADATA,
+        )
 
 
 def _list_or_none(values: Sequence[T] | None) -> list[T] | None:

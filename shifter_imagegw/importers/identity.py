@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Who imports, as the gateway's host knows them, and whether a process may become them."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pwd
+from pathlib import Path
+
+from shifter_imagegw.errors import PullError
+
+_NO_GROUP = 65534
+_CAP_SETGID, _CAP_SETUID = 6, 7
+_BECOMING = 1 << _CAP_SETGID | 1 << _CAP_SETUID
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Importer:
+    """A user with the groups that this host says they are in."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    name: str
+
+    @classmethod
+    def of(cls, uid: int | None) -> Importer:
+        """Whoever has this uid; without an entry in the passwd database, nothing but the uid."""
+        if uid is None:
+            raise PullError("nobody knows who asked for this import: ask for it once more")
+        try:
+            entry = pwd.getpwuid(uid)
+        except KeyError:
+            return cls(uid=uid, gid=_NO_GROUP, groups=(), name=str(uid))
+        groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
+        return cls(uid=uid, gid=entry.pw_gid, groups=groups, name=entry.pw_name)
+
+
+def may_become_others() -> bool:
+    """Whether this process may give itself the ids of any user."""
+    return os.geteuid() == 0 or _capabilities() & _BECOMING == _BECOMING
+
+
+def become(who: Importer) -> None:
+    """Be `who` from now on, and nobody else; for a process that does nothing more afterwards."""
+    os.setgroups(who.groups)
+    os.setresgid(who.gid, who.gid, who.gid)
+    os.setresuid(who.uid, who.uid, who.uid)
+    # The kernel takes root's capabilities away on the way to another user. An account that was
+    # given some keeps them, and with most of those it could read what the user cannot.
+    if who.uid != 0 and _capabilities() & ~_BECOMING:
+        raise PullError(
+            f"cannot open files as user {who.name}: the gateway's process has more capabilities"
+            " than CAP_SETUID and CAP_SETGID, so it would open what the user may not"
+        )
+
+
+def _capabilities() -> int:
+    """Those in effect."""
+    for line in Path("/proc/thread-self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return int(line.split()[1], 16)
+    return 0

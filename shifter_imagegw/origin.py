@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Where an image comes from: a registry, or something that a user imports."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from shifter_imagegw.flatten import FlattenReport
+from shifter_imagegw.registry import ImageConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SourceImage:
+    """What an origin has found the image to be, before its files are written."""
+
+    image_id: str
+    digest: str  # `sha256:…` of all that the image is made of
+    config: ImageConfig = dataclasses.field(default_factory=ImageConfig)
+    private: bool = False
+    user: str | None = None  # who imported it
+    # Where `image_id` is that of samples only: the id to take if another image has that one.
+    certain_id: str | None = None
+
+
+class Origin(Protocol):
+    """One image at its origin; its methods are called in this order, the last two not always.
+
+    Raises `PullError` and its like with the reason.
+    """
+
+    def resolve(self) -> SourceImage:
+        """Find out what the image is."""
+
+    def is_ready_made(self, format: str) -> bool:
+        """Whether the origin holds an image file of this format that is taken as it is."""
+
+    def copy(self, staged: Path) -> None:
+        """Write that file."""
+
+    def write_tar(self, out: BinaryIO) -> FlattenReport:
+        """Write the image's tree as one tar stream."""
+
+
+class StreamedOrigin:
+    """What all origins have in common that hold no image file."""
+
+    def is_ready_made(self, format: str) -> bool:
+        return False
+
+    def copy(self, staged: Path) -> None:
+        raise NotImplementedError("nothing is ready-made here")
+
+
+OpenOrigin = contextlib.AbstractContextManager[Origin]  # what it began ends with its body
