@@ -19,14 +19,12 @@ from shifter_imagegw.config import GatewayConfig
 from shifter_imagegw.delivery import Delivery
 from shifter_imagegw.lease import Lease
 from shifter_imagegw.origin import OpenOrigin, Origin, SourceImage
-from shifter_imagegw.progress import Progress
 from shifter_imagegw.records import Acl, ImageRecord, PublishedImage, PullState, acl_after_pull
 from shifter_imagegw.registry import BlobCache
 from shifter_imagegw.registry_origin import Logins
 
 log = logging.getLogger(__name__)
 
-_ASK_EVERY = 0.2  # seconds, while another job has the image
 # A variable of the original's workers: .meta files get no access lists.
 _NO_ACL_IN_METADATA = "DISABLE_ACL_METADATA"
 
@@ -56,7 +54,6 @@ class Pull:
         self._catalog = catalog
         self._delivery = delivery
         self._cache = cache
-        self._progress = Progress(lease, config.limits.pull)
         self._acl_in_metadata = not environment.get(_NO_ACL_IN_METADATA)
 
     def run(self) -> ImageRecord:
@@ -85,14 +82,14 @@ class Pull:
                 config=self._config,
                 platform=registry_origin.platform_of(self._record.system, self._config),
                 limits=registry_origin.flatten_limits(self._config),
-                progress=self._progress,
+                lease=self._lease,
             )
         return registry_origin.opened(
             self._record,
             self._logins,
             config=self._config,
             cache=self._cache,
-            progress=self._progress,
+            lease=self._lease,
         )
 
     def _claim_id(self, image: SourceImage) -> SourceImage:
@@ -105,22 +102,20 @@ class Pull:
         return dataclasses.replace(image, image_id=image.certain_id)
 
     def _hold(self, image_id: str) -> None:
-        is_waiting = False
-        while not self._catalog.hold(self._lease.claim, image_id, time.time()):
-            if not is_waiting:
-                is_waiting = True
-                self._progress.enter(
-                    PullState.PULLING, "Waiting for another pull of the same image"
-                )
-            self._progress.keep_going()
-            time.sleep(_ASK_EVERY)
+        is_told = False
+
+        def tell() -> None:
+            nonlocal is_told
+            if not is_told:
+                is_told = True
+                waiting = "Waiting for another pull of the same image"
+                self._lease.enter(PullState.PULLING, waiting)
+
+        self._lease.hold(image_id, keep_waiting=tell)
 
     def _is_another(self, image: SourceImage) -> bool:
         """Whether the id belongs to an image that may be of other content."""
-        with_this_id = (
-            self._catalog.find_ready_id(self._record.system, image.image_id, known)
-            for known in formats.FORMATS
-        )
+        with_this_id = (self._find_id(image.image_id, known) for known in formats.FORMATS)
         return any(record and record.digest != image.digest for record in with_this_id)
 
     def _is_delivered(self, image: SourceImage) -> bool:
@@ -129,7 +124,7 @@ class Pull:
         return self._delivery.is_delivered(image.image_id, self._record.format)
 
     def _deliver_metadata(self, image: SourceImage) -> int:
-        self._progress.enter(PullState.TRANSFER, self._transfer("metadata"))
+        self._lease.enter(PullState.TRANSFER, self._transfer("metadata"))
         self._lease.confirm()
         self._delivery.deliver_metadata(image.image_id, self._worker, self._metadata(image))
         return self._delivery.size(image.image_id, self._record.format)
@@ -154,7 +149,7 @@ class Pull:
             return
         from shifter_imagegw import examine  # many sites have none
 
-        self._progress.enter(PullState.EXAMINATION, "Examining image")
+        self._lease.enter(PullState.EXAMINATION, "Examining image")
         examine.examine(
             staged,
             self._record.format,
@@ -165,7 +160,7 @@ class Pull:
         )
 
     def _deliver(self, image: SourceImage, staged: Path) -> int:
-        self._progress.enter(PullState.TRANSFER, self._transfer("image"))
+        self._lease.enter(PullState.TRANSFER, self._transfer("image"))
         return self._delivery.deliver(
             staged,
             image.image_id,
@@ -201,7 +196,7 @@ class Pull:
             expiration=now + self._config.image_expiration.total_seconds(),
             digest=image.digest,
         )
-        return self._catalog.publish(self._lease.claim, published, now)
+        return self._lease.insist(lambda: self._catalog.publish(self._lease.claim, published, now))
 
     def _metadata(self, image: SourceImage) -> str:
         acl = self._acl(image) if self._acl_in_metadata else Acl()
@@ -220,13 +215,18 @@ class Pull:
     def _acl(self, image: SourceImage) -> Acl:
         """Who the runtime lets in: the same as the catalog does once the image is READY."""
         record = self._record
-        existing = self._existing(image) or self._catalog.find_ready(
-            record.system, record.image_type, record.pull_tag
+        existing = self._existing(image) or self._lease.insist(
+            lambda: self._catalog.find_ready(record.system, record.image_type, record.pull_tag)
         )
         return acl_after_pull(record, private=image.private, existing=existing)
 
     def _existing(self, image: SourceImage) -> ImageRecord | None:
-        return self._catalog.find_ready_id(self._record.system, image.image_id, self._record.format)
+        return self._find_id(image.image_id, self._record.format)
+
+    def _find_id(self, image_id: str, format: str) -> ImageRecord | None:
+        return self._lease.insist(
+            lambda: self._catalog.find_ready_id(self._record.system, image_id, format)
+        )
 
 
 def warn_of(environment: Mapping[str, str]) -> None:

@@ -13,9 +13,9 @@ from shifter_imagegw import location
 from shifter_imagegw.config import GatewayConfig
 from shifter_imagegw.errors import PullError
 from shifter_imagegw.flatten import FlattenReport, Limits, flatten
+from shifter_imagegw.lease import Lease
 from shifter_imagegw.location import Source
 from shifter_imagegw.origin import SourceImage, StreamedOrigin
-from shifter_imagegw.progress import Progress
 from shifter_imagegw.records import ImageRecord, PullState
 from shifter_imagegw.registry import (
     BlobCache,
@@ -45,7 +45,7 @@ class RegistryOrigin(StreamedOrigin):
         *,
         cache: BlobCache,
         limits: Limits,
-        progress: Progress,
+        lease: Lease,
         until_done: contextlib.ExitStack,
     ) -> None:
         self._client = client
@@ -53,12 +53,12 @@ class RegistryOrigin(StreamedOrigin):
         self._platform = platform
         self._cache = cache
         self._limits = limits
-        self._progress = progress
+        self._lease = lease
         self._until_done = until_done
         self._image: ResolvedImage | None = None
 
     def resolve(self) -> SourceImage:
-        self._progress.enter(PullState.PULLING, "Getting manifest")
+        self._lease.enter(PullState.PULLING, "Getting manifest")
         try:
             image = self._client.resolve(RepositoryName.parse(self._source.name), self._platform)
         except ManifestNotFoundError as error:
@@ -79,8 +79,8 @@ class RegistryOrigin(StreamedOrigin):
         assert self._image is not None  # resolve() comes first
         sizes = {layer.digest: layer.size for layer in self._image.layers}
         self._limits.require_possible(sum(sizes.values()))
-        self._progress.expect_bytes(sum(sizes.values()))
-        self._progress.enter(PullState.PULLING, "Pulling layers")
+        self._lease.expect_bytes(sum(sizes.values()))
+        self._lease.enter(PullState.PULLING, "Pulling layers")
         # Not only while this writes: what it began may have to be written once more.
         fetches = self._until_done.enter_context(
             fetch_layers(
@@ -89,13 +89,13 @@ class RegistryOrigin(StreamedOrigin):
                 self._image.repository,
                 self._image.layers,
                 parallel=PARALLEL_DOWNLOADS,
-                progress=self._progress.add_bytes,
+                progress=self._lease.add_bytes,
             )
         )
         return flatten(
             self._paths_of(fetches.futures),
             out,
-            progress=self._progress.keep_going,
+            progress=lambda _: self._lease.require_held(),
             limits=self._limits,
         )
 
@@ -106,7 +106,7 @@ class RegistryOrigin(StreamedOrigin):
             path = future.result()
             missing.discard(future)
             if not missing:
-                self._progress.enter(PullState.CONVERSION, "Converting image")
+                self._lease.enter(PullState.CONVERSION, "Converting image")
             return path
 
         missing = set(futures)
@@ -120,7 +120,7 @@ def opened(
     *,
     config: GatewayConfig,
     cache: BlobCache,
-    progress: Progress,
+    lease: Lease,
 ) -> Iterator[RegistryOrigin]:
     """The origin of a pull; its connections and downloads end with the body."""
     urls = {name: place.url for name, place in config.locations.items()}
@@ -130,7 +130,7 @@ def opened(
     client = RegistryClient(
         endpoint,
         credentials_for(source.location, logins),
-        on_retry=lambda sentence: progress.enter(PullState.PULLING, sentence),
+        on_retry=lambda sentence: lease.enter(PullState.PULLING, sentence),
     )
     with client, contextlib.ExitStack() as until_done:
         yield RegistryOrigin(
@@ -139,7 +139,7 @@ def opened(
             platform_of(record.system, config),
             cache=cache,
             limits=flatten_limits(config),
-            progress=progress,
+            lease=lease,
             until_done=until_done,
         )
 

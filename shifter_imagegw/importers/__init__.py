@@ -25,8 +25,8 @@ from shifter_imagegw.importers.small import Folder
 from shifter_imagegw.importers.spool import Spool
 from shifter_imagegw.importers.squashfs import SquashfsOrigin
 from shifter_imagegw.importers.users_files import UsersFiles, UsersFolder, files_of
+from shifter_imagegw.lease import Lease
 from shifter_imagegw.origin import Origin
-from shifter_imagegw.progress import Progress
 from shifter_imagegw.records import ImageRecord
 from shifter_imagegw.registry import Platform
 
@@ -40,15 +40,15 @@ def opened(
     config: GatewayConfig,
     platform: Platform,
     limits: Limits,
-    progress: Progress,
+    lease: Lease,
 ) -> Iterator[Origin]:
     """The origin of an import; whatever it opened is closed when the body ends."""
     assert record.source_path is not None  # it is an import
     who = Importer.of(record.puller)
     with contextlib.ExitStack() as until_done:
-        spool = Spool(config, progress)
+        spool = Spool(config, lease)
         until_done.callback(spool.close)
-        files = until_done.enter_context(files_of(who, progress.keep_going))
+        files = until_done.enter_context(files_of(who, lease.require_held))
         job = ImportJob(
             path=record.source_path,
             format=record.source_format or "auto",
@@ -58,7 +58,7 @@ def opened(
             platform=platform,
             limits=limits,
             spool=spool,
-            progress=progress,
+            lease=lease,
         )
         yield _origin(job, files)
 

@@ -75,7 +75,7 @@ class Archive:
 
 def opened(descriptor: int, job: ImportJob) -> Archive:
     """The archive in a file, which may be compressed as a whole."""
-    keep_going = job.progress.keep_going
+    keep_going = job.lease.require_held
     try:
         if os.pread(descriptor, 6, 0).startswith(_COMPRESSED):
             packed = job.spool.copy(pieces_of(descriptor), job.shown)

@@ -31,13 +31,13 @@ class DirectoryOrigin(StreamedOrigin):
         self._digest = ""
 
     def resolve(self) -> SourceImage:
-        self._job.progress.enter(PullState.HASHING, "HASHING")
+        self._job.lease.enter(PullState.HASHING, "HASHING")
         self._digest, _ = self._read(lambda _: None)
         image_id = self._digest.partition(":")[2]
         return SourceImage(image_id=image_id, digest=self._digest, user=self._job.who.name)
 
     def write_tar(self, out: BinaryIO) -> FlattenReport:
-        self._job.progress.enter(PullState.CONVERSION, "Converting image")
+        self._job.lease.enter(PullState.CONVERSION, "Converting image")
         digest, report = self._read(out.write)
         if digest != self._digest:
             raise PullError(
@@ -64,7 +64,7 @@ class DirectoryOrigin(StreamedOrigin):
                 os.close(sink)
                 sink = -1
                 digest = self._copy(source, take)
-                answer = line.receive(self._job.progress.keep_going)
+                answer = line.receive(self._job.lease.require_held)
         finally:
             os.close(source)
             if sink >= 0:
@@ -73,10 +73,10 @@ class DirectoryOrigin(StreamedOrigin):
 
     def _copy(self, source: int, take: Callable[[bytes], object]) -> str:
         digest = hashlib.sha256()
-        while data := read_when_ready(source, self._job.progress.keep_going):
+        while data := read_when_ready(source, self._job.lease.require_held):
             digest.update(data)
             take(data)
-            self._job.progress.add_bytes(len(data))
+            self._job.lease.add_bytes(len(data))
         return digest.hexdigest()
 
 

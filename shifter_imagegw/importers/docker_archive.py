@@ -49,7 +49,7 @@ class DockerArchiveOrigin(StreamedOrigin):
         self._layers: list[tuple[str, str]] = []  # member and diff id, the lowest first
 
     def resolve(self) -> SourceImage:
-        self._job.progress.enter(PullState.HASHING, "HASHING")
+        self._job.lease.enter(PullState.HASHING, "HASHING")
         shown = self._archive.shown
         manifest = read_small(self._archive, MANIFEST, _LARGEST_MANIFEST)
         image = choose(_images(manifest, shown), self._job.tag, shown)
@@ -67,16 +67,16 @@ class DockerArchiveOrigin(StreamedOrigin):
         )
 
     def write_tar(self, out: BinaryIO) -> FlattenReport:
-        self._job.progress.enter(PullState.PULLING, "Extracting Layers")
+        self._job.lease.enter(PullState.PULLING, "Extracting Layers")
         sizes = [self._archive.size(name) for name in {name for name, _ in self._layers}]
         self._job.limits.require_possible(sum(sizes))
-        self._job.progress.expect_bytes(sum(sizes))
+        self._job.lease.expect_bytes(sum(sizes))
         copies = {layer: self._copied(*layer) for layer in dict.fromkeys(self._layers)}
-        self._job.progress.enter(PullState.CONVERSION, "Converting image")
+        self._job.lease.enter(PullState.CONVERSION, "Converting image")
         return flatten(
             [lambda path=copies[layer]: path for layer in self._layers],  # type: ignore[misc]
             out,
-            progress=self._job.progress.keep_going,
+            progress=lambda _: self._job.lease.require_held(),
             limits=self._job.limits,
         )
 
@@ -85,7 +85,7 @@ class DockerArchiveOrigin(StreamedOrigin):
         if copy.digest == diff_id:
             return copy.path
         digest = hashlib.sha256()
-        for piece in unpacked(copy.path, self._job.limits, self._job.progress.keep_going):
+        for piece in unpacked(copy.path, self._job.limits, self._job.lease.require_held):
             digest.update(piece)
         if f"sha256:{digest.hexdigest()}" != diff_id:
             raise PullError(

@@ -41,7 +41,7 @@ class OciLayoutOrigin(StreamedOrigin):
         self._layers: tuple[Descriptor, ...] = ()
 
     def resolve(self) -> SourceImage:
-        self._job.progress.enter(PullState.HASHING, "HASHING")
+        self._job.lease.enter(PullState.HASHING, "HASHING")
         shown = self._folder.shown
         layout = load(read_small(self._folder, LAYOUT, _LARGEST_MANIFEST), f"{LAYOUT} in {shown}")
         if not str(layout.get("imageLayoutVersion", "")).startswith("1."):
@@ -65,16 +65,16 @@ class OciLayoutOrigin(StreamedOrigin):
         )
 
     def write_tar(self, out: BinaryIO) -> FlattenReport:
-        self._job.progress.enter(PullState.PULLING, "Extracting Layers")
+        self._job.lease.enter(PullState.PULLING, "Extracting Layers")
         total = sum({layer.digest: layer.size for layer in self._layers}.values())
         self._job.limits.require_possible(total)
-        self._job.progress.expect_bytes(total)
+        self._job.lease.expect_bytes(total)
         copies = {layer: self._copied(layer) for layer in dict.fromkeys(self._layers)}
-        self._job.progress.enter(PullState.CONVERSION, "Converting image")
+        self._job.lease.enter(PullState.CONVERSION, "Converting image")
         return flatten(
             [functools.partial(copies.__getitem__, layer) for layer in self._layers],
             out,
-            progress=self._job.progress.keep_going,
+            progress=lambda _: self._job.lease.require_held(),
             limits=self._job.limits,
         )
 

@@ -19,7 +19,7 @@ from shifter_imagegw.errors import PullError
 from shifter_imagegw.flatten import Limits
 from shifter_imagegw.flatten.limits import Budget
 from shifter_imagegw.flatten.stream import CHUNK, LayerStream
-from shifter_imagegw.progress import Progress
+from shifter_imagegw.lease import Lease
 
 
 class SpooledPath(PosixPath):
@@ -46,11 +46,11 @@ class Copy:
 class Spool:
     """Makes copies, all of them together no larger than an image may be; close it at the end."""
 
-    def __init__(self, config: GatewayConfig, progress: Progress) -> None:
+    def __init__(self, config: GatewayConfig, lease: Lease) -> None:
         self._directory = config.cache_directory
         self._limit = config.limits.image_bytes
         self._left = self._limit
-        self._progress = progress
+        self._lease = lease
         self._descriptors: list[int] = []
 
     def close(self) -> None:
@@ -73,7 +73,7 @@ class Spool:
             self._left -= len(piece)
             digest.update(piece)
             _write(descriptor, piece, self._directory)
-            self._progress.add_bytes(len(piece))
+            self._lease.add_bytes(len(piece))
         return Copy(descriptor, f"sha256:{digest.hexdigest()}", shown)
 
     def _create(self) -> int:

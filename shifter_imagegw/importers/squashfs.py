@@ -39,12 +39,12 @@ class SquashfsOrigin:
         self._copy: Copy | None = None
 
     def resolve(self) -> SourceImage:
-        self._job.progress.enter(PullState.HASHING, "HASHING")
+        self._job.lease.enter(PullState.HASHING, "HASHING")
         size = os.fstat(self._descriptor).st_size
         self._job.spool.require_room(size, self._job.shown)
         start = os.pread(self._descriptor, superblock.SIZE, 0)
         superblock.check(start, size, most_inodes=self._job.limits.entries)
-        self._job.progress.expect_bytes(size)
+        self._job.lease.expect_bytes(size)
         copy = self._copy = self._job.spool.copy(pieces_of(self._descriptor), self._job.shown)
         start = os.pread(copy.descriptor, superblock.SIZE, 0)
         superblock.check(start, copy.size, most_inodes=self._job.limits.entries)
@@ -65,13 +65,13 @@ class SquashfsOrigin:
         try:
             with staged.open("wb", buffering=0) as file:
                 for piece in pieces_of(self._copied.descriptor):
-                    self._job.progress.keep_going()
+                    self._job.lease.require_held()
                     file.write(piece)
         except OSError as error:
             raise ConversionError(f"cannot write {staged}: {error.strerror}") from error
 
     def write_tar(self, out: BinaryIO) -> FlattenReport:
-        self._job.progress.enter(PullState.CONVERSION, "Converting image")
+        self._job.lease.enter(PullState.CONVERSION, "Converting image")
         return run.drain(
             # Not `--no-skip`: sockets are in no tar archive, and no loss.
             ["sqfs2tar", "--no-xattr", "--root-becomes", ".", "/dev/stdin"],
@@ -84,7 +84,7 @@ class SquashfsOrigin:
 
     def _repack(self, pipe: int, out: BinaryIO) -> FlattenReport:
         budget = Budget(self._job.limits)
-        source = PipeSource(pipe, self._job.shown, budget, self._job.progress.keep_going)
+        source = PipeSource(pipe, self._job.shown, budget, self._job.lease.require_held)
         return repack(source, out, budget)
 
     @property
