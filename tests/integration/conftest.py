@@ -351,7 +351,7 @@ class Gateway:
         return self.request("GET", f"/api/lookup/{_path(reference)}")
 
     def partial_files(self) -> list[str]:
-        return [name for name in os.listdir(self.image_dir) if name.startswith(".")]
+        return [name for name in os.listdir(self.image_dir) if name.endswith(".partial")]
 
 
 def _path(reference: str) -> str:
