@@ -76,7 +76,7 @@ class Imports:
         if under_way is not None and under_way.is_in_flight:
             _require_same(under_way, reference, caller, source)
             return under_way
-        if ready is not None and self._is_answer(ready, system, caller, source, acl):
+        if ready is not None and self._is_answer(ready, system, reference, caller, source, acl):
             return ready
         if ready is not None and not access.may_expire(ready, caller, system):
             raise NotPermittedError(
@@ -139,14 +139,23 @@ class Imports:
         self,
         ready: ImageRecord,
         system: SystemConfig,
+        reference: ImageReference,
         caller: Caller,
         source: ImportSource,
         acl: Acl,
     ) -> bool:
-        """Whether the image is what this request, or one like it, has made."""
-        if not access.may_read(ready, caller, system) or not self._jobs.is_fresh(ready):
+        """Whether the image is what this request, or one like it, has made.
+
+        One that was imported a moment ago is, wherever it came from: the same content from another
+        file, or under another name, is the same image, and its record tells of the first.
+        """
+        if not ready.is_import or not access.may_read(ready, caller, system):
             return False
-        if (ready.source_path, ready.source_format) != (source.path, source.format):
+        is_anothers = ready.pull_tag == reference.tag and not access.is_owner(ready, caller)
+        if self._jobs.is_recent(ready) and not is_anothers:
+            return True
+        is_same = (ready.source_path, ready.source_format) == (source.path, source.format)
+        if not is_same or not self._jobs.is_fresh(ready):
             return False
         exactly = access.may_change_acl(ready, caller, system)
         return not acl or access.has_acl(ready, acl, exactly=exactly)

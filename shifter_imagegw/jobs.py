@@ -64,8 +64,7 @@ class Jobs:
 
     def start(self, new: NewPull, caller: Caller, system: SystemConfig) -> ImageRecord:
         """Put a pull or an import into the queue, unless somebody else did a moment earlier."""
-        if hasattr(self._catalog, "count_queued"):  # until SQLite has it
-            self.quotas.require_turn(system, caller)
+        self.quotas.require_turn(system, caller)
         now = self._clock()
         record = self._catalog.add_pull(new, now)
         if record.last_pull != now:

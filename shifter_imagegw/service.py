@@ -61,7 +61,10 @@ class Service:
             ) from None
 
     def check_health(self) -> None:
-        """Raise `CatalogError` where no request could be answered."""
+        """Raise `CatalogError` where no request could be answered.
+
+        Anybody may ask this, so it only reads.
+        """
         self._catalog.workers()
 
     # Images that are here
