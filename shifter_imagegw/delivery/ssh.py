@@ -126,9 +126,11 @@ class SshDelivery:
         return size
 
     def deliver_metadata(self, image_id: str, worker: str, metadata: str) -> None:
-        self._with_hosts(
-            lambda hosts: [self._write_metadata(host, image_id, worker, metadata) for host in hosts]
-        )
+        def deliver_to(hosts: Hosts) -> None:
+            for host in hosts:
+                self._write_metadata(host, image_id, worker, metadata)
+
+        self._with_hosts(deliver_to)
 
     def is_delivered(self, image_id: str, format: str) -> bool:
         files = names.final(image_id, "meta"), names.final(image_id, format)

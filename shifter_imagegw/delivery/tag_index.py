@@ -9,16 +9,59 @@ index, says who may use it.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import secrets
 from pathlib import Path
 
 from shifter_common import tag_index as places
+from shifter_common.errors import InvalidReferenceError
 from shifter_common.reference import ImageReference, is_image_id
-from shifter_imagegw.delivery import IndexEntry, files
+from shifter_imagegw.catalog import Catalog
+from shifter_imagegw.delivery import Delivery, IndexEntry, files
 from shifter_imagegw.errors import DeliveryError
 
 _LONGEST_ENTRY = 256  # bytes
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rebuilt:
+    """What had to be done until an index said what the catalog says."""
+
+    written: int
+    removed: int
+
+
+def rebuild(system: str, catalog: Catalog, delivery: Delivery) -> Rebuilt:
+    """Have the index of a system say what the catalog says, while pulls and removals go on."""
+    wanted = {
+        (record.image_type, tag)
+        for record in catalog.list_ready(system)
+        for tag in record.tags
+        if _can_be_indexed(record.image_type, tag)
+    }
+    known = {(entry.image_type, entry.tag): entry.image_id for entry in delivery.indexed()}
+    written = removed = 0
+    for image_type, tag in sorted(wanted | set(known)):
+        pull = catalog.find_pull(system, image_type, tag)
+        record = catalog.find_ready(system, image_type, tag)  # after its pull: it may end meanwhile
+        found = known.get((image_type, tag))
+        if record is not None and record.image_id is not None:
+            if record.image_id != found:
+                delivery.index(image_type, tag, record.image_id)
+                written += 1
+        elif found is not None and not (pull is not None and pull.is_in_flight):
+            delivery.unindex(image_type, tag, found)
+            removed += 1
+    return Rebuilt(written=written, removed=removed)
+
+
+def _can_be_indexed(image_type: str, tag: str) -> bool:
+    """Old catalogs may hold names that nobody can ask for."""
+    try:
+        return image_type in places.IMAGE_TYPES and bool(ImageReference.checked(image_type, tag))
+    except InvalidReferenceError:
+        return False
 
 
 def place_of(image_type: str, tag: str, image_id: str) -> str:
