@@ -12,8 +12,6 @@ import re
 from shifter_common.reference import is_image_id
 from shifter_imagegw.errors import DeliveryError
 
-DIRECTORY_FORMAT = "VFS"  # the one format that is a directory; all others are files
-
 _FORMAT = re.compile(r"[A-Za-z0-9]+")
 _WORKER = re.compile(r"[A-Za-z0-9_.:@-]+")
 _PARTIAL = re.compile(r"\.[0-9a-f]{64}\.[A-Za-z0-9]+\.(?P<worker>.+)\.partial")

@@ -15,7 +15,6 @@ import logging
 import os
 import re
 import secrets
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -33,7 +32,7 @@ from shifter_imagegw.delivery import (
 )
 from shifter_imagegw.delivery.remote_host import SCRIPT_SECONDS, HostLostError, RemoteHost
 from shifter_imagegw.delivery.staging import Staging
-from shifter_imagegw.errors import DeliveryError
+from shifter_imagegw.errors import ConfigError, DeliveryError
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +64,6 @@ class SshDelivery:
         *,
         staging_directory: Path,
         stripe_count: int = 0,
-        look_every: float = 60.0,
     ) -> None:
         self._system = system
         self._directory = os.fspath(directory)
@@ -73,10 +71,8 @@ class SshDelivery:
         self._every_host = ssh.every_host
         self._staging = Staging(staging_directory, "where images are made (ExpandDirectory)")
         self._stripe_count = stripe_count
-        self._look_every = look_every  # seconds: a connection costs hosts more than a directory
-        self._looked: float | None = None
         if not _PATH.fullmatch(self._directory) or ".." in directory.parts:
-            raise DeliveryError(
+            raise ConfigError(
                 f"Platforms.{system}.ssh.imageDir {self._directory!r} must be an absolute path of "
                 "letters, digits and ._/+@=,:-"
             )
@@ -88,7 +84,7 @@ class SshDelivery:
     def staging(
         self, image_id: str, format: str, worker: str
     ) -> contextlib.AbstractContextManager[Path]:
-        if format == names.DIRECTORY_FORMAT:
+        if format in formats.DIRECTORY_FORMATS:
             raise DeliveryError(
                 f"cannot deliver images of format {format} to system {self._system!r} by ssh: "
                 "use a format that is one file"
@@ -164,12 +160,8 @@ class SshDelivery:
         return list(found.values())
 
     def partials(self) -> list[Partial]:
-        """Those of this host at once, those of the system's every now and then."""
+        """Those on this host, and those on the system's."""
         local = self._staging.partials() if self._staging.directory.is_dir() else []
-        now = time.monotonic()
-        if self._looked is not None and now - self._looked < self._look_every:
-            return local
-        self._looked = now
 
         def look(hosts: Hosts) -> list[Partial]:
             return [
@@ -267,7 +259,7 @@ class SshDelivery:
                 problems.append(str(error))
                 continue
             if not self._every_host:  # the next time it need not be looked for
-                self._hosts.sort(key=lambda host: host != hosts[0])
+                self._hosts = sorted(self._hosts, key=lambda host: host != hosts[0])
             return result
         raise DeliveryError("; ".join(problems))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from shifter_imagegw.delivery import Partial, files, names
 from shifter_imagegw.errors import ConversionError, DeliveryError
+from shifter_imagegw.formats import DIRECTORY_FORMATS
 from shifter_imagegw.run import run
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ class Staging:
         return DeliveryError(f"{os.fspath(self.directory)!r}, {self._called}, {problem}")
 
     def _created(self, path: Path, format: str) -> int:
-        if format == names.DIRECTORY_FORMAT:
+        if format in DIRECTORY_FORMATS:
             path.mkdir(files.DIRECTORY_MODE)
             return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         if self._stripe_count and self._is_striped(path):

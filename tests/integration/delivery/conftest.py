@@ -202,7 +202,6 @@ def make_delivery(sshd, image_dir, tmp_path):
             SshConfig(**(settings | ssh)),
             staging_directory=tmp_path / "expand",
             stripe_count=stripe_count,
-            look_every=0,
         )
 
     return make

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from shifter_imagegw.delivery import IndexEntry
-from shifter_imagegw.errors import DeliveryError, LeaseLostError
+from shifter_imagegw.errors import ConfigError, DeliveryError, LeaseLostError
 from tests.integration.conftest import free_port, wait_until
 
 pytestmark = [pytest.mark.ssh, pytest.mark.root]
@@ -146,14 +146,6 @@ def test_what_a_dead_worker_left_is_known_and_can_be_removed(delivery, image_dir
 
     assert (partial.worker, partial.path) == (WORKER, image_dir / PARTIAL)
     assert os.listdir(image_dir) == []
-
-
-def test_hosts_are_not_asked_for_partial_files_all_the_time(delivery, image_dir):
-    delivery._look_every = 3600
-    delivery.partials()
-    (image_dir / PARTIAL).write_bytes(b"half")
-
-    assert delivery.partials() == []
 
 
 def assert_refused(image_dir, reason, act):
@@ -396,3 +388,17 @@ def test_nothing_that_is_no_name_reaches_the_host(delivery, image_type, tag, ima
 
     with pytest.raises(ShifterError):
         delivery.index(image_type, tag, image_id)
+
+
+@pytest.mark.parametrize("directory", ["/images;id", "/images dir", "/images/../etc", "/$(id)"])
+def test_an_image_directory_that_a_shell_might_read_is_refused(make_delivery, directory):
+    with pytest.raises(ConfigError, match="Platforms.cluster.ssh.imageDir .* must be an absolute"):
+        make_delivery(directory=Path(directory))
+
+
+def test_a_directory_cannot_be_delivered_by_ssh(delivery):
+    with (
+        pytest.raises(DeliveryError, match="use a format that is one file"),
+        delivery.staging(IMAGE_ID, "VFS", WORKER),
+    ):
+        pass
