@@ -50,7 +50,7 @@ class Quotas:
             coming = self._coming(system, caller)
             if usage.images + coming + is_new > most:
                 on_the_way = f" and {coming} more on the way" if coming else ""
-                raise _refusal(system, f"{usage.images} images{on_the_way}", f"{most} are")
+                raise _refusal(system, f"{_images(usage.images)}{on_the_way}", f"{most} are")
         if most_bytes is not None and usage.bytes + is_new > most_bytes:
             raise _refusal(system, f"images of {_size(usage.bytes)}", f"{_size(most_bytes)} is")
 
@@ -73,6 +73,10 @@ def _refusal(system: SystemConfig, held: str, allowed: str) -> NotPermittedError
         f"you have {held} on {system.name}, and {allowed} allowed: remove what you no longer need "
         "with 'shifterimg expire'"
     )
+
+
+def _images(count: int) -> str:
+    return f"{count} image" if count == 1 else f"{count} images"
 
 
 def _size(count: float) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from shifter_imagegw import access
 from shifter_imagegw.auth import Caller
-from shifter_imagegw.config import SystemConfig
+from shifter_imagegw.config import GroupSource, SystemConfig
 from shifter_imagegw.records import Acl, ImageRecord, PullState, acl_after_pull
 
 SYSTEM = SystemConfig(name="mycluster", image_dir=Path("/i"), admins=("operator",))
@@ -68,6 +68,36 @@ def test_admins_are_named_in_full(caller, is_admin):
 
 
 @pytest.mark.parametrize(
+    ("names", "caller", "is_admin"),
+    [
+        (("3",), OTHER, True),
+        (("33",), OTHER, False),
+        ((str(2**31 - 7),), UNKNOWN, True),
+        # A number is a uid, whatever somebody managed to be called.
+        (("3",), Caller(uid=9, gid=9, known_name="3"), False),
+    ],
+)
+def test_admins_may_be_numbers(names, caller, is_admin):
+    system = SystemConfig(name="mycluster", image_dir=Path("/i"), admins=names)
+
+    assert access.is_admin(caller, system) is is_admin
+
+
+def test_groups_are_the_credentials_where_the_site_says_so(monkeypatch):
+    monkeypatch.setattr("os.getgrouplist", lambda name, gid: [gid, 77])
+    record = image(group_acl=(77,))
+
+    may = {
+        source: access.may_read(
+            record, Caller(uid=3, gid=30, known_name="other", groups_from=source), SYSTEM
+        )
+        for source in GroupSource
+    }
+
+    assert may == {GroupSource.GATEWAY: True, GroupSource.CREDENTIAL: False}
+
+
+@pytest.mark.parametrize(
     ("caller", "puller", "may"),
     [
         (PULLER, 1, True),
@@ -114,6 +144,11 @@ EVERYBODY = Acl()
         (image(puller=9), True, image(private=True), Acl(users=(1, 9))),
         (image(puller=9, user_acl=(9, 8)), True, image(user_acl=(1, 9)), Acl(users=(1, 9, 8))),
         (image(puller=9), True, image(), Acl(users=(1, 9))),
+        # Another user's import had the name
+        (image(puller=9), False, image(source_path="/f", user_acl=(1,)), EVERYBODY),
+        (image(puller=9), True, image(source_path="/f", user_acl=(1,)), Acl(users=(9,))),
+        (image(puller=9, user_acl=(9, 8)), False, image(source_path="/f"), Acl(users=(9, 8))),
+        (image(), False, image(source_path="/f", user_acl=(1, 5)), Acl(users=(1, 5))),
         # Nobody knows who pulled it
         (image(puller=9), True, image(private=True, puller=None), Acl(users=(9,))),
         (image(puller=9, user_acl=(9,)), False, image(puller=None), EVERYBODY),

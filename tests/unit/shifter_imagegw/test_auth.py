@@ -11,6 +11,7 @@ from shifter_common import munge
 from shifter_common.errors import MungeError
 from shifter_imagegw import auth
 from shifter_imagegw.auth import Authenticator, Caller
+from shifter_imagegw.config import GroupSource
 from shifter_imagegw.errors import AuthenticationUnavailableError, NotAuthenticatedError
 
 MUNGE = {
@@ -57,6 +58,18 @@ def test_registry_credentials_ride_in_the_payload_and_are_never_shown(munged):
 
     assert caller.credentials == {"reg": "alice:se:cret"}
     assert "cret" not in repr(caller)
+
+
+@pytest.mark.parametrize("source", list(GroupSource))
+def test_a_caller_has_the_groups_that_the_system_says(gateway_with, source):
+    places = {"mycluster": {"imageDir": "/i", "groupsFrom": source.value}}
+    gateway = gateway_with(Platforms=places)
+
+    caller = mock_caller(gateway, "good:root:root::0:54321")
+
+    assert caller.groups == (
+        {54321} if source is GroupSource.CREDENTIAL else {54321, *os.getgrouplist("root", 54321)}
+    )
 
 
 @pytest.mark.parametrize(

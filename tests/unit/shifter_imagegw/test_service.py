@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 from __future__ import annotations
 
+import dataclasses
+from datetime import timedelta
+
 import pytest
 
 from shifter_common.reference import ImageReference
@@ -13,7 +16,7 @@ from shifter_imagegw.errors import (
     NotPermittedError,
     SystemNotFoundError,
 )
-from shifter_imagegw.records import Acl, PullState
+from shifter_imagegw.records import Acl, NewPull, PullState
 
 ALICE = Caller(uid=1001, gid=100, known_name="alice")
 BOB = Caller(uid=1002, gid=100, known_name="bob")
@@ -29,10 +32,10 @@ def pull(gateway, caller=ALICE, asked=None, tag="app:1"):
     return gateway.service.pull(gateway.system, docker(tag), caller, asked or Acl())
 
 
-def ready(gateway, caller=ALICE, asked=None, tag="app:1", content="a", *, private=False):
+def ready(gateway, caller=ALICE, asked=None, tag="app:1", content="a", **changes):
     """An image that `caller` has pulled."""
     pull(gateway, caller, asked, tag)
-    return gateway.work(content, private=private)
+    return gateway.work(content, **changes)
 
 
 def lookup(gateway, caller=ALICE, tag="app:1"):
@@ -130,6 +133,47 @@ def test_registry_credentials_wait_sealed(gateway):
     sealed = gateway.claim().sealed_credentials
     assert gateway.sealer.unseal(sealed) == login
     assert b"secret" not in gateway.config.catalog_path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("tag", "sealed"),
+    [
+        ("app:1", {"reg", "default"}),
+        ("otherreg/app:1", {"otherreg", "default"}),
+        ("reg/app:1", {"reg", "default"}),
+        ("other.site:5000/app:1", set()),  # no registry that the gateway knows
+    ],
+)
+def test_only_the_logins_that_a_pull_can_use_wait_with_it(gateway, tag, sealed):
+    logins = {name: f"alice:{name}" for name in ("reg", "otherreg", "third", "default")}
+    caller = dataclasses.replace(ALICE, credentials=logins)
+
+    pull(gateway, caller, tag=tag)
+
+    credentials = gateway.claim().sealed_credentials
+    found = gateway.sealer.unseal(credentials) if credentials else {}
+    assert found == {name: logins[name] for name in sealed}
+
+
+def test_workers_are_nudged_once_for_each_job(gateway):
+    pull(gateway)
+    pull(gateway, BOB)
+    assert gateway.nudged == ["mycluster"]
+
+    gateway.work()
+    pull(gateway)
+    gateway.service.expire(gateway.system, docker(), ALICE)
+
+    assert gateway.nudged == ["mycluster"] * 2
+
+
+def test_who_shares_a_pull_is_not_told_for_whom_else_it_is(gateway):
+    pull(gateway, ALICE, Acl(users=(5,), groups=(7,)))
+
+    mine, theirs = pull(gateway, ALICE, Acl(users=(5,), groups=(7,))), pull(gateway, BOB)
+
+    assert (mine.user_acl, mine.group_acl, mine.puller) == ((5, 1001), (7,), 1001)
+    assert (theirs.user_acl, theirs.group_acl, theirs.puller) == ((), (), None)
 
 
 @pytest.mark.parametrize("look", ["find_pull", "find_ready"])
@@ -330,6 +374,36 @@ def test_a_private_image_without_lists_is_found_by_its_puller_and_administrators
             lookup(gateway, caller)
 
 
+def test_an_image_is_found_by_its_id_by_who_may_read_it(gateway):
+    image = ready(gateway, private=True)
+
+    assert lookup_id(gateway, ALICE, image.image_id).key == image.key
+    for caller, image_id in ((BOB, image.image_id), (ALICE, "b" * 64), (ALICE, "a" * 63)):
+        with pytest.raises(ImageNotFoundError):
+            lookup_id(gateway, caller, image_id)
+
+
+def lookup_id(gateway, caller, image_id):
+    return gateway.service.lookup(gateway.system, ImageReference("id", image_id), caller)
+
+
+def test_a_name_without_a_tag_that_an_older_gateway_kept_is_found(gateway):
+    new = NewPull(system="mycluster", image_type="custom", pull_tag="old", format="squashfs")
+    gateway.catalog.add_pull(new, gateway.clock.now)
+    image = gateway.work()
+
+    found = gateway.service.lookup(gateway.system, ImageReference("custom", "old"), ALICE)
+
+    assert found.key == image.key
+
+
+def test_a_lookup_does_not_tell_of_a_pull_for_others(gateway):
+    pull(gateway, ALICE, Acl(users=(5,)))
+
+    with pytest.raises(ImageNotFoundError, match="is not on mycluster, or is not for you"):
+        lookup(gateway, BOB)
+
+
 def test_a_lookup_says_that_the_image_is_on_its_way(gateway):
     pull(gateway)
 
@@ -410,6 +484,69 @@ def test_whether_a_private_image_exists_is_not_told_by_expire(gateway):
 
     with pytest.raises(ImageNotFoundError):
         gateway.service.expire(gateway.system, docker(), BOB)
+
+
+# Expire what nobody uses
+
+
+def expire_unused(gateway, caller=ADMIN):
+    return gateway.service.expire_unused(gateway.system, caller)
+
+
+def test_images_whose_time_has_passed_are_expired(gateway):
+    old = ready(gateway, tag="old:1", content="a", expiration=gateway.clock.now + 10)
+    ready(gateway, tag="new:1", content="b", expiration=gateway.clock.now + 100)
+    ready(gateway, tag="endless:1", content="c", expiration=None)
+    gateway.clock.advance(11)
+    gateway.nudged.clear()
+
+    assert expire_unused(gateway) == [old.image_id]
+
+    assert gateway.nudged == ["mycluster"]
+    assert gateway.claim().record.key == old.key
+    assert expire_unused(gateway) == []
+
+
+def test_a_lookup_saves_an_image_from_it(gateway):
+    ready(gateway, expiration=gateway.clock.now + 10)
+    lookup(gateway)
+    gateway.clock.advance(11)
+
+    assert expire_unused(gateway) == []
+
+
+def test_pulls_on_their_way_are_not_touched_however_long_they_take(gateway):
+    pull(gateway, tag="running:1")
+    claim = gateway.claim()
+    pull(gateway, tag="waiting:1")
+    gateway.clock.advance(DAY)
+    gateway.catalog.renew(claim, timedelta(seconds=30), gateway.clock.now)
+
+    assert expire_unused(gateway) == []
+
+    states = [record.state for record in gateway.service.list_queue(gateway.system, ADMIN)]
+    assert states == [PullState.PENDING, PullState.PENDING]
+    gateway.catalog.report(claim, PullState.TRANSFER, "Transferring image")
+
+
+def test_what_has_ended_is_forgotten(gateway):
+    ready(gateway)
+    gateway.service.expire(gateway.system, docker(), ADMIN)
+    gateway.catalog.finish_expire(gateway.claim())
+    gateway.clock.advance(DAY)
+
+    expire_unused(gateway)
+
+    assert gateway.catalog.find_pull("mycluster", "docker", "app:1") is None
+
+
+def test_only_administrators_have_unused_images_removed(gateway):
+    ready(gateway, expiration=gateway.clock.now - 1)
+
+    with pytest.raises(NotPermittedError, match="only administrators of mycluster may have"):
+        expire_unused(gateway, ALICE)
+
+    assert gateway.claim() is None
 
 
 def test_an_unknown_system_is_named(gateway):
