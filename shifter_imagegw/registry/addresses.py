@@ -19,6 +19,10 @@ import urllib3.exceptions
 from shifter_imagegw.registry.errors import RegistryError
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# Of a site's own, though Python counts them as global: what translators use inside (RFC 8215),
+# and the addresses that IPv6 had for sites first (RFC 3879).
+_LOCAL = (ipaddress.ip_network("64:ff9b:1::/48"), ipaddress.ip_network("fec0::/10"))
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 
 
 def kind(address: str) -> str:
@@ -30,9 +34,11 @@ def kind(address: str) -> str:
         return "link-local"
     if ip.is_multicast:
         return "special"
-    if ip.is_global:
-        return "public"
-    return "private"
+    if any(ip in network for network in _LOCAL) or not ip.is_global:
+        return "private"
+    if ip.version == 6 and ip not in _GLOBAL_UNICAST:
+        return "special"  # nobody has been given those; some stand for an IPv4 address
+    return "public"
 
 
 def kinds_of_host(host: str) -> frozenset[str]:
@@ -45,13 +51,12 @@ def kinds_of_host(host: str) -> frozenset[str]:
 
 def require_reachable(host: str, allowed: Collection[str]) -> None:
     """Refuse a host given as an address outside `allowed`: for requests that a proxy resolves."""
-    if host == "localhost" or host.endswith(".localhost"):
+    name = host.rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
         _require(host, "127.0.0.1", allowed)
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return
-    _require(host, host, allowed)
+    address = _address_in(name)
+    if address is not None:
+        _require(host, address, allowed)
 
 
 def guarded_pools(
@@ -108,6 +113,18 @@ def _require(host: str, address: str, allowed: Collection[str]) -> None:
             f"the registry refers to {host}, which is a {found} address: the gateway does not "
             "follow it there"
         )
+
+
+def _address_in(name: str) -> str | None:
+    """The address that `name` is, however it is written: 127.1 and 2130706433 are one, too."""
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        pass
+    try:
+        return socket.inet_ntoa(socket.inet_aton(name))
+    except (OSError, UnicodeError):
+        return None
 
 
 def _resolve(host: str, port: int | None) -> list[str]:

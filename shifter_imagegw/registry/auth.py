@@ -3,7 +3,9 @@
 
 Nothing is sent that was not asked for. Access to a repository is tried without any authorization,
 then with a token for everybody, and only then with the credentials; so it is known whether an
-image is private. Credentials go to the endpoint itself, or to the https token server it names.
+image is private. Whoever has credentials shows them, too, where a registry has answered enough
+questions of everybody's for now; that image then counts as private. Credentials go to the endpoint
+itself, or to the https token server it names.
 """
 
 from __future__ import annotations
@@ -18,7 +20,11 @@ from urllib.parse import urlencode
 
 from shifter_imagegw.registry import document
 from shifter_imagegw.registry.endpoint import Credentials, Endpoint, Origin
-from shifter_imagegw.registry.errors import RegistryError, RegistryNotPermittedError
+from shifter_imagegw.registry.errors import (
+    RegistryError,
+    RegistryNotPermittedError,
+    TooManyRequestsError,
+)
 from shifter_imagegw.registry.status import status_error
 from shifter_imagegw.registry.transport import Answer
 
@@ -118,7 +124,7 @@ class Authorizer:
     def after_refusal(
         self, repository: str, refused: Authorization, status: int, challenges: list[Challenge]
     ) -> Authorization | None:
-        """What to try next after a 401, 403 or 404; None when there is nothing more to show."""
+        """What to try next after a 401, 403, 404 or 429; None when nothing is left to show."""
         with self._lock:
             access = self._accesses.setdefault(repository, _Access())
             if access.current != refused:
@@ -157,6 +163,9 @@ class Authorizer:
         if access.current.stage < Stage.TOKEN_FOR_ALL and access.bearer is not None:
             try:
                 return self._token(access, repository, Stage.TOKEN_FOR_ALL)
+            except TooManyRequestsError:
+                if self._credentials is None:
+                    raise
             except RegistryError as error:
                 if error.retriable or self._credentials is None:
                     raise

@@ -30,7 +30,7 @@ from shifter_imagegw.registry.name import RepositoryName, is_digest, repository_
 from shifter_imagegw.registry.platforms import Platform
 from shifter_imagegw.registry.retry import Attempts, RetryPolicy
 from shifter_imagegw.registry.status import status_error
-from shifter_imagegw.registry.transport import Answer, Timeout, Transport
+from shifter_imagegw.registry.transport import Answer, Timeout, Transport, shown
 
 _LARGEST_MANIFEST = 4 << 20  # bytes, as other clients and registries limit it
 _LARGEST_CONFIG = 8 << 20
@@ -194,6 +194,7 @@ class RegistryClient:
         headers = {"Accept": ", ".join(media_types.ACCEPTED)}
         by_digest = is_digest(wanted)
         with self._get(repository, f"manifests/{wanted}", headers, what, bound=by_digest) as answer:
+            _require_plain(answer, f"the manifest of {what}")
             data = answer.read_all(_LARGEST_MANIFEST, f"the manifest of {what}")
             content_type = media_types.of_header(answer.headers.get("Content-Type"))
             stated = answer.headers.get("Docker-Content-Digest")
@@ -262,7 +263,7 @@ class RegistryClient:
         """What to show next, None when nothing is left; then the next request begins anew."""
         # What another host says after a redirect is no question to us: it would be answered there
         # with credentials that are meant for the endpoint.
-        if answer.status not in (401, 403, 404) or answer.origin != self.endpoint.origin:
+        if answer.status not in (401, 403, 404, 429) or answer.origin != self.endpoint.origin:
             return None
         challenges = parse_challenges(answer.header_lines("WWW-Authenticate"))
         try:
@@ -272,11 +273,11 @@ class RegistryClient:
         except RegistryNotPermittedError:
             self._authorizer.forget(repository)
             # Some registries say 404 for what one may not see; others mean it. If credentials
-            # do not help, it is simply not there.
-            if answer.status == 404:
+            # do not help, it is simply not there; or, for 429, there is nothing but to wait.
+            if answer.status in (404, 429):
                 return None
             raise
-        if next_one is None:
+        if next_one is None and answer.status != 429:
             self._authorizer.forget(repository)
         return next_one
 
@@ -291,10 +292,10 @@ class RegistryClient:
         """The answer at the end of redirects; only the endpoint itself sees the authorization."""
         origin = self.endpoint.origin
         for _ in range(_MOST_REDIRECTS + 1):
-            shown = dict(headers)
+            sent = dict(headers)
             if authorization.header and origin == self.endpoint.origin:
-                shown["Authorization"] = authorization.header
-            answer = self._transport.get(url, shown)
+                sent["Authorization"] = authorization.header
+            answer = self._transport.get(url, sent)
             location = answer.headers.get("Location")
             if answer.status not in _REDIRECTS or not location:
                 return answer
@@ -315,10 +316,9 @@ class RegistryClient:
             target = urljoin(url, location)
             return target, Origin.of(target)
         except ValueError:
-            shown = cleaned(location.partition("?")[0], 100)
             raise RegistryError(
-                f"registry {self.endpoint.label} redirects to {shown!r}, which is no http or https "
-                "address"
+                f"registry {self.endpoint.label} redirects to {shown(location)}, which is no http "
+                "or https address"
             ) from None
 
     def _refusal(self, answer: Answer, what: str) -> RegistryError:
@@ -338,6 +338,16 @@ class RegistryClient:
 
     def _describe(self, name: RepositoryName) -> str:
         return f"{self.endpoint.label}/{name}"
+
+
+def _require_plain(answer: Answer, what: str) -> None:
+    """Nothing is unpacked that is not wanted packed: a few bytes may become gigabytes."""
+    encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise RegistryError(
+            f"{what} is refused: {answer.origin} sent it as {cleaned(encoding, 40)}, which it was "
+            "not asked for"
+        )
 
 
 def _require_digest(stated: str | None, digest: str, data: bytes, what: str) -> None:

@@ -12,6 +12,7 @@ from shifter_imagegw.registry.errors import RegistryError, cleaned
 
 Document = Mapping[str, Any]
 
+_MOST_PARTS = 200_000  # members and elements; each takes up to 300 bytes of memory
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -21,6 +22,8 @@ def load(data: bytes, what: str) -> Document:
     A repeated key is refused: which of the two counts is up to each reader, so that a signature
     or a scanner may have seen another image than the one that is run.
     """
+    if sum(data.count(mark) for mark in b",[{") > _MOST_PARTS:
+        raise RegistryError(f"{what} is refused: it has more than {_MOST_PARTS} parts")
     try:
         value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
         if _SURROGATE_ESCAPE.search(data):

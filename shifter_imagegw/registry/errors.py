@@ -29,6 +29,10 @@ class RegistryNotPermittedError(RegistryError):
     """The registry wants (other) credentials."""
 
 
+class TooManyRequestsError(RegistryError):
+    """The registry answers no more for a while, to whom we are so far."""
+
+
 class ManifestNotFoundError(RegistryError):
     """The registry has no such image, or none for the platform."""
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shifter_imagegw.registry import document, media_types
-from shifter_imagegw.registry.errors import RegistryError, cleaned
+from shifter_imagegw.registry.errors import RegistryError, TooManyRequestsError, cleaned
 from shifter_imagegw.registry.transport import Answer
 
 _LARGEST_ERROR = 64 << 10  # bytes
@@ -21,7 +21,7 @@ def status_error(
     words = _words_of(answer)
     said = f", {words}" if words else ""
     if answer.status == 429:
-        advice = "its limit of requests is reached, try again later"
+        kind, advice = TooManyRequestsError, "its limit of requests is reached, try again later"
     return kind(
         f"{what} (HTTP {answer.status}{said}): {advice}",
         retriable=answer.status in _PASSING,

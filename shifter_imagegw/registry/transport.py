@@ -11,9 +11,11 @@ import contextlib
 import datetime
 import http.client
 import http.cookiejar
+import logging
 import os
 import ssl
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +28,7 @@ import requests.utils
 import urllib3.connectionpool
 import urllib3.exceptions
 
-from shifter_imagegw.registry import addresses
+from shifter_imagegw.registry import addresses, patience
 from shifter_imagegw.registry.endpoint import Endpoint, Origin
 from shifter_imagegw.registry.errors import RegistryError, cleaned
 from shifter_imagegw.registry.retry import parse_retry_after
@@ -34,13 +36,17 @@ from shifter_imagegw.registry.retry import parse_retry_after
 _CONNECTIONS = 32  # kept open for each host; more are opened when needed
 _USER_AGENT = "shifter-imagegw"
 
+# Its warnings and debug lines hold whole URLs, and so the secrets of signed links.
+logging.getLogger("urllib3").setLevel(logging.ERROR)
+
 Timeout = tuple[float, float]  # seconds to connect, and between two packets
 
 
 class Answer:
     """A response: its head, and a body that is read as it comes, never decoded."""
 
-    def __init__(self, response: requests.Response, origin: Origin) -> None:
+    def __init__(self, response: requests.Response, origin: Origin, longest: float) -> None:
+        self._longest = longest  # seconds for the whole of a small body
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
         self.origin = origin
@@ -91,11 +97,17 @@ class Answer:
         """The whole body, refused when longer than `limit` bytes; `what` names it."""
         if (self.length() or 0) > limit:
             raise _too_large(what, limit)
+        until = time.monotonic() + self._longest
         body = bytearray()
         while chunk := self.read_some(limit + 1 - len(body)):
             body += chunk
             if len(body) > limit:
                 raise _too_large(what, limit)
+            if time.monotonic() > until:
+                raise RegistryError(
+                    f"{what} did not come within {self._longest:.0f} s from {self.origin}",
+                    retriable=True,
+                )
         return bytes(body)
 
 
@@ -125,7 +137,7 @@ class Transport:
             origin = Origin.of(url)
         except ValueError:
             raise RegistryError(
-                f"registry {self._endpoint.label} refers to {_shown(url)}, which is no http or "
+                f"registry {self._endpoint.label} refers to {shown(url)}, which is no http or "
                 "https address"
             ) from None
         proxies = _proxies(url)
@@ -144,8 +156,8 @@ class Transport:
             # `from None`: the library's texts hold the whole URL, and may hold headers.
             raise _unreachable(origin, error) from None
         except ValueError:
-            raise RegistryError(f"{origin} cannot be asked for {_shown(url)}") from None
-        return Answer(response, origin)
+            raise RegistryError(f"{origin} cannot be asked for {shown(url)}") from None
+        return Answer(response, origin, longest=sum(self._timeout))
 
     def _route(
         self, origin: Origin, url: str, proxies: dict[str, str]
@@ -182,11 +194,17 @@ class _Adapter(requests.adapters.HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         super().init_poolmanager(*args, ssl_context=self._context, **kwargs)
-        if self._pools is not None:
-            self.poolmanager.pool_classes_by_scheme = dict(self._pools)
+        manager = self.poolmanager
+        manager.pool_classes_by_scheme = patience.patient(
+            self._pools or manager.pool_classes_by_scheme
+        )
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:  # noqa: ANN401
-        return super().proxy_manager_for(proxy, ssl_context=self._context, **kwargs)
+        is_new = proxy not in self.proxy_manager
+        manager = super().proxy_manager_for(proxy, ssl_context=self._context, **kwargs)
+        if is_new:
+            manager.pool_classes_by_scheme = patience.patient(manager.pool_classes_by_scheme)
+        return manager
 
 
 def _session(
@@ -255,7 +273,7 @@ def _too_large(what: str, limit: int) -> RegistryError:
     return RegistryError(f"{what} is refused: it is larger than {limit >> 20} MiB")
 
 
-def _shown(url: str) -> str:
+def shown(url: str) -> str:
     """A URL without what may be secret in it: user, query and fragment."""
     try:
         parts = urlsplit(url)
@@ -304,6 +322,8 @@ def _cause(error: Exception) -> str:
         return "its name cannot be resolved"
     if isinstance(cause, requests.exceptions.InvalidSchema):
         return "its proxy needs the Python package PySocks"
+    if isinstance(cause, patience.TooSlowError):
+        return str(cause)
     if isinstance(cause, (TimeoutError, urllib3.exceptions.TimeoutError, requests.Timeout)):
         return "no answer in time"
     if isinstance(cause, http.client.IncompleteRead):

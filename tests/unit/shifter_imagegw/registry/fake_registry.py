@@ -292,3 +292,26 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass
+
+
+# What tests do with it
+
+
+def redirect(url, status=307):
+    return Reply(status, headers={"Location": url})
+
+
+def read_blob(client, digest):
+    with client.open_blob("ns/app", digest) as answer:
+        return answer.read_all(1 << 20, "blob")
+
+
+def resolves_to(monkeypatch, **hosts):
+    """Make names resolve as in `hosts` (dots written as __); everything else as usual."""
+    real = socket.getaddrinfo
+
+    def fake(host, port, *args, **kwargs):
+        address = hosts.get(host.replace(".", "__"))
+        return real(address or host, port, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", fake)

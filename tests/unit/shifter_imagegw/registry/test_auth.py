@@ -432,3 +432,58 @@ def test_a_refusal_in_the_words_of_a_token_server_is_passed_on(tls_registry, con
 
     with pytest.raises(RegistryNotPermittedError, match="incorrect username or password"):
         connect(tls_registry).resolve(APP, AMD64)
+
+
+TOO_MANY = Reply(429, headers={"Retry-After": "7"})
+
+
+@pytest.mark.parametrize("path", ["/manifests/v1", "/token"])
+def test_where_everybody_has_asked_enough_the_credentials_are_shown(
+    tls_registry, connect, alice, slept, path
+):
+    tls_registry.access, tls_registry.public = "bearer", {"ns/app"}
+    digest = tls_registry.add_image()
+    first = [Reply(401, headers={"WWW-Authenticate": challenge_of(tls_registry)})]
+    tls_registry.script(path, *(first if path != "/token" else []), TOO_MANY)
+
+    image = connect(tls_registry, alice).resolve(APP, AMD64)
+
+    assert image.digest == digest
+    assert image.used_credentials
+    assert slept == []
+
+
+@pytest.mark.parametrize("path", ["/manifests/v1", "/token"])
+def test_without_credentials_everybodys_limit_is_waited_for(tls_registry, connect, slept, path):
+    tls_registry.access, tls_registry.public = "bearer", {"ns/app"}
+    tls_registry.add_image()
+    tls_registry.script(path, TOO_MANY)
+
+    image = connect(tls_registry).resolve(APP, AMD64)
+
+    assert not image.used_credentials
+    assert slept == [7]
+
+
+def test_where_no_credentials_help_a_limit_of_requests_is_waited_for(tls_registry, connect, slept):
+    tls_registry.access, tls_registry.public = "bearer", {"ns/app"}
+    tls_registry.add_image()
+    first = Reply(401, headers={"WWW-Authenticate": challenge_of(tls_registry)})
+    tls_registry.script("/manifests/v1", first, TOO_MANY)
+
+    image = connect(tls_registry, Credentials("alice", "wrong")).resolve(APP, AMD64)
+
+    assert not image.used_credentials
+    assert slept == [7]
+
+
+def test_a_limit_of_requests_that_lasts_is_said(tls_registry, connect, alice):
+    tls_registry.access = "bearer"
+    tls_registry.script("/manifests/v1", *[TOO_MANY] * 9)
+
+    with pytest.raises(RegistryError, match=r"HTTP 429\): its limit of requests is reached, try"):
+        connect(tls_registry, alice).resolve(APP, AMD64)
+
+
+def challenge_of(registry) -> str:
+    return f'Bearer realm="{registry.url}/token",service="fake, service"'

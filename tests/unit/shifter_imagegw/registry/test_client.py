@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 from __future__ import annotations
 
+import gzip
 import json
 
 import pytest
@@ -129,6 +130,33 @@ def test_a_manifest_beyond_four_mebibytes_is_refused(registry, connect, announce
     registry.script("/manifests/v1", Reply(200, body, chunked=not announced))
 
     with pytest.raises(RegistryError, match="larger than 4 MiB"):
+        connect(registry).resolve(APP, AMD64)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "gzip, gzip"])
+def test_a_manifest_that_was_packed_unasked_is_refused(registry, connect, encoding):
+    body = gzip.compress(bytes(1 << 20))
+    registry.script("/manifests/", Reply(200, body, {"Content-Encoding": encoding}))
+
+    with pytest.raises(RegistryError, match=f"sent it as {encoding}, which it was not asked for"):
+        connect(registry).resolve(APP, AMD64)
+
+
+def test_more_layers_than_any_image_has_are_refused(registry, connect):
+    registry.add_image(layers=(b"tiny",) * 1100)
+
+    with pytest.raises(RegistryError, match="has 1100 layers, at most 1024 are supported"):
+        connect(registry).resolve(APP, AMD64)
+
+
+def test_an_index_that_holds_itself_is_refused(registry, connect):
+    """No digest can hold itself, but a registry may answer any digest with the same index."""
+    itself = {"mediaType": OCI_INDEX, "digest": "sha256:" + "0" * 64, "size": 9}
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [itself]}
+    registry.add_manifest("ns/app", "v1", index, OCI_INDEX)
+    registry.script("/manifests/sha256:", Reply(200, json.dumps(index).encode()))
+
+    with pytest.raises(RegistryError, match="is refused: the registry sent sha256:"):
         connect(registry).resolve(APP, AMD64)
 
 

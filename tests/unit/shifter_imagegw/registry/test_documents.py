@@ -69,6 +69,12 @@ def test_a_key_that_is_there_twice_is_refused(data):
         document.load(data, "x")
 
 
+@pytest.mark.parametrize("part", [b"[]", b"{}", b'{"":0}', b"0"])
+def test_json_of_more_parts_than_memory_is_for_is_refused_unread(part):
+    with pytest.raises(RegistryError, match="x is refused: it has more than 200000 parts"):
+        document.load(b'{"a": [' + b",".join([part] * 250_000) + b"]}", "x")
+
+
 def test_a_whole_surrogate_pair_is_text():
     assert document.load(b'{"a": "\\ud83d\\ude00"}', "x") == {"a": "\N{GRINNING FACE}"}
 

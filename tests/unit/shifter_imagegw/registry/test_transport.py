@@ -18,20 +18,17 @@ from shifter_imagegw.registry import (
     addresses,
 )
 from shifter_imagegw.registry.retry import parse_retry_after
-from tests.unit.shifter_imagegw.registry.fake_registry import Reply
+from tests.unit.shifter_imagegw.registry.fake_registry import (
+    FakeRegistry,
+    Reply,
+    read_blob,
+    redirect,
+    resolves_to,
+)
 
 APP = RepositoryName.parse("ns/app:v1")
 AMD64 = Platform("linux", "amd64")
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
-
-
-def redirect(url, status=307):
-    return Reply(status, headers={"Location": url})
-
-
-def read_blob(client, digest):
-    with client.open_blob("ns/app", digest) as answer:
-        return answer.read_all(1 << 20, "blob")
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -113,17 +110,6 @@ def test_redirects_in_a_circle_end(registry, connect):
         read_blob(connect(registry), "sha256:0")
 
 
-def resolves_to(monkeypatch, **hosts):
-    """Make names resolve as in `hosts` (dots written as __); everything else as usual."""
-    real = socket.getaddrinfo
-
-    def fake(host, port, *args, **kwargs):
-        address = hosts.get(host.replace(".", "__"))
-        return real(address or host, port, *args, **kwargs)
-
-    monkeypatch.setattr(socket, "getaddrinfo", fake)
-
-
 @pytest.mark.parametrize(
     ("address", "kind"),
     [("127.0.0.1", "loopback"), ("10.1.2.3", "private"), ("169.254.169.254", "link-local")],
@@ -138,6 +124,44 @@ def test_a_name_that_leads_into_the_site_is_not_followed(
 
     with pytest.raises(RegistryError, match=f"inside.example, which is a {kind} address"):
         read_blob(connect(registry), "sha256:0")
+
+
+def test_a_name_is_not_looked_up_again_after_it_was_judged(
+    registry, other_host, connect, monkeypatch
+):
+    """What answers to a hostile name may be another host by the next question (DNS rebinding)."""
+    registry.script("/blobs/", redirect(f"http://rebinds.example:{other_host.port}/data"))
+    other_host.script("/data", Reply(200, b"content"))
+    real, asked = socket.getaddrinfo, []
+
+    def fake(host, port, *args, **kwargs):
+        if host != "rebinds.example":
+            return real(host, port, *args, **kwargs)
+        asked.append(host)
+        return real("127.0.0.1" if len(asked) == 1 else "10.0.0.1", port, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", fake)
+
+    assert read_blob(connect(registry), "sha256:0") == b"content"
+    assert asked == ["rebinds.example"]
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "2852039166",
+        "0xa9fea9fe",
+        "0251.0376.0251.0376",
+        "169.254.43518",
+        "[::ffff:169.254.169.254]",
+    ],
+)
+def test_an_address_in_disguise_is_known(registry, connect, monkeypatch, host):
+    registry.script("/blobs/", redirect(f"http://{host}/latest/meta-data"))
+    client = connect(registry)
+
+    with pytest.raises(RegistryError, match="is a link-local address"):
+        read_blob(client, "sha256:0")
 
 
 def test_a_registry_inside_the_site_may_lead_to_its_own_network_only(registry, other_host, connect):
@@ -175,61 +199,53 @@ def test_a_token_server_inside_the_site_is_not_asked(registry, connect, monkeypa
         ("192.168.1.1", "private"),
         ("100.64.0.1", "private"),
         ("224.0.0.1", "special"),
+        ("::ffff:169.254.169.254", "link-local"),
+        ("::7f00:1", "special"),  # once, 127.0.0.1
+        ("::ffff:0:7f00:1", "special"),
+        ("64:ff9b:1::7f00:1", "private"),
+        ("fec0::1", "private"),
+        ("2002:7f00:1::", "loopback"),
+        ("240.0.0.1", "private"),
+        ("255.255.255.255", "private"),
+        ("2001:0:1:2:3:4:80ff:fffe", "private"),  # Teredo
     ],
 )
 def test_addresses_are_known_by_their_network(address, kind):
     assert addresses.kind(address) == kind
 
 
-def test_requests_go_through_the_proxy_of_the_environment(other_host, monkeypatch, slept):
-    other_host.add_image()
-    monkeypatch.setenv("http_proxy", other_host.url)
-    data = other_host.manifests["ns/app", "v1"][1]
-    other_host.script("http://registry.example/v2/ns/app/manifests/v1", Reply(200, data))
-    other_host.script("http://registry.example/v2/ns/app/blobs/", Reply(404))
+@pytest.mark.parametrize("change", ["port", "scheme"])
+def test_another_port_or_scheme_of_the_same_host_sees_no_authorization(
+    tls_registry, certificate, connect, alice, change
+):
+    """Both are another server, for all that is known."""
+    tls_registry.access = "basic"
+    tls_registry.add_image()
+    client = connect(tls_registry, alice)
+    digest = client.resolve(APP, AMD64).layers[0].digest
+    elsewhere = FakeRegistry(certificate if change == "port" else None)
+    tls_registry.script("/blobs/", redirect(f"{elsewhere.url}/data"))
+    elsewhere.script("/data", Reply(200, b"content"))
 
-    with (
-        RegistryClient(Endpoint("http://registry.example")) as client,
-        pytest.raises(RegistryError),
-    ):
-        client.resolve(APP, AMD64)
+    try:
+        read_blob(client, digest)
+    finally:
+        elsewhere.stop()
 
-    assert other_host.requests[0].path == "http://registry.example/v2/ns/app/manifests/v1"
-
-
-def test_docker_hub_is_asked_for_official_images_in_its_library(other_host, monkeypatch):
-    monkeypatch.setenv("http_proxy", other_host.url)
-
-    with RegistryClient(Endpoint("http://docker.io")) as client, pytest.raises(RegistryError):
-        client.resolve(RepositoryName.parse("ubuntu:24.04"), AMD64)
-
-    asked = "http://registry-1.docker.io/v2/library/ubuntu/manifests/24.04"
-    assert other_host.requests[0].path == asked
+    assert tls_registry.requests[-1].authorization is not None
+    assert [request.authorization for request in elsewhere.requests] == [None]
 
 
-def test_hosts_in_no_proxy_are_asked_directly(registry, connect, monkeypatch):
-    digest = registry.add_image()
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
+@pytest.mark.parametrize("userinfo", ["user:secret@", "user@", ":@"])
+def test_a_redirect_with_credentials_in_it_is_refused(registry, other_host, connect, userinfo):
+    target = other_host.url.replace("://", f"://{userinfo}")
+    registry.script("/blobs/", redirect(f"{target}/data"))
 
-    assert connect(registry).resolve(APP, AMD64).digest == digest
+    with pytest.raises(RegistryError, match="no http or https address") as raised:
+        read_blob(connect(registry), "sha256:0")
 
-
-def test_a_proxy_that_is_down_is_blamed(registry, connect, monkeypatch):
-    monkeypatch.setenv("all_proxy", "http://127.0.0.1:1")
-
-    with pytest.raises(RegistryError, match=r"the proxy on the way there failed \(connection ref"):
-        connect(registry).resolve(APP, AMD64)
-
-
-def test_a_proxy_is_not_asked_for_addresses_inside_the_site(registry, connect, monkeypatch):
-    registry.script("/blobs/", redirect("http://169.254.169.254/latest/meta-data"))
-    client = connect(registry)
-    monkeypatch.setenv("http_proxy", registry.url)
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-
-    with pytest.raises(RegistryError, match="a link-local address"):
-        read_blob(client, "sha256:0")
+    assert other_host.requests == []
+    assert "secret" not in str(raised.value)
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])

@@ -118,7 +118,8 @@ def test_a_process_that_is_killed_holds_no_blob_any_more(cache):
         "import sys, time; from pathlib import Path\n"
         "from shifter_imagegw.registry import BlobCache, Descriptor\n"
         "from shifter_imagegw.registry.blobs import Holds\n"
-        "cache, layer = BlobCache(Path(sys.argv[1])), Descriptor(*sys.argv[2:4], int(sys.argv[4]))\n"
+        "cache = BlobCache(Path(sys.argv[1]))\n"
+        "layer = Descriptor(*sys.argv[2:4], int(sys.argv[4]))\n"
         "holds = Holds(); cache.fetch(None, 'ns/app', layer, holds=holds)\n"
         "print('held', flush=True); time.sleep(60)\n"
     )
