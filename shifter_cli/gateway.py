@@ -19,7 +19,7 @@ from shifter_cli.errors import (
     GatewayUnreachableError,
     SettingsError,
 )
-from shifter_cli.records import ImageRecord, QueuedPull
+from shifter_cli.records import ImageRecord, LookupRow, QueuedPull
 from shifter_common.reference import ImageReference
 
 # A machine that is gone answers nothing at all: the next gateway must get its turn.
@@ -94,6 +94,19 @@ class GatewayClient:
         )
         return ImageRecord.from_wire(_mapping(answer))
 
+    def import_file(
+        self, reference: ImageReference, path: str, file_format: str, access: AccessLists
+    ) -> ImageRecord:
+        """Ask for an image to be made of a file on the gateway's host, or how far that is."""
+        fields = {"filepath": path, "format": file_format} | _access_fields(access)
+        answer = self._ask(
+            "POST",
+            f"cannot import {path} as {reference}",
+            self._path("doimport", reference),
+            body=json.dumps(fields, separators=(",", ":")).encode(),
+        )
+        return ImageRecord.from_wire(_mapping(answer))
+
     def lookup(self, reference: ImageReference) -> ImageRecord:
         """The READY image that carries a tag."""
         try:
@@ -134,6 +147,27 @@ class GatewayClient:
             raise GatewayRefusalError(
                 f"cannot expire {reference}: only administrators of {self._system} may", 403
             )
+
+    def autoexpire(self) -> list[str]:
+        """Have every image removed whose time has come; their ids."""
+        failing = f"cannot expire the unused images of {self._system}"
+        answer = self._ask("GET", failing, self._path("autoexpire"))
+        ids = _mapping(answer).get("status")
+        if not isinstance(ids, list):
+            raise GatewayRefusalError(f"{failing}: only its administrators may", 403)
+        return [str(image_id) for image_id in ids]
+
+    def lookups(self, limit: int) -> list[LookupRow]:
+        """The last lookups of the system, oldest first; nothing for who is no administrator."""
+        failing = f"cannot list the lookups on {self._system}"
+        answer = self._ask("GET", failing, f"{self._path('metrics')}?limit={limit}")
+        try:
+            rows = json.loads(answer.text)
+        except (ValueError, RecursionError):
+            rows = None
+        if not isinstance(rows, list):
+            raise GatewayAnswerError(f"the image gateway {answer.url} answered without a list")
+        return [LookupRow.from_wire(row) for row in rows if isinstance(row, dict)]
 
     def _path(self, verb: str, reference: ImageReference | None = None) -> str:
         parts = ["api", verb, self._system]
@@ -298,6 +332,10 @@ def _payload(locations: Mapping[str, str]) -> bytes:
 
 def _access_body(access: AccessLists) -> bytes:
     """Decimal ids joined by commas in one string each; nothing at all without lists."""
-    lists = {"allowed_uids": access.uids, "allowed_gids": access.gids}
-    fields = {name: ",".join(map(str, ids)) for name, ids in lists.items() if ids}
+    fields = _access_fields(access)
     return json.dumps(fields, separators=(",", ":")).encode() if fields else b""
+
+
+def _access_fields(access: AccessLists) -> dict[str, str]:
+    lists = {"allowed_uids": access.uids, "allowed_gids": access.gids}
+    return {name: ",".join(map(str, ids)) for name, ids in lists.items() if ids}

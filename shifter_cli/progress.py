@@ -27,13 +27,13 @@ class Progress(Protocol):
     def interrupted(self) -> None: ...
 
 
-def choose(*, verbose: bool, as_json: bool) -> Progress:
+def choose(*, verbose: bool, as_json: bool, doing: str = output.PULLING) -> Progress:
     """The form that suits who reads."""
     if as_json:
         return JsonProgress()
     if not verbose and sys.stdout and sys.stdout.isatty():
-        return TerminalProgress()
-    return LineProgress(verbose=verbose)
+        return TerminalProgress(doing)
+    return LineProgress(verbose=verbose, doing=doing)
 
 
 def show_once(reference: ImageReference, record: ImageRecord, *, verbose: bool) -> None:
@@ -48,8 +48,15 @@ class LineProgress:
     `verbose` writes plain lines, otherwise each overwrites the one before, wherever it goes to.
     """
 
-    def __init__(self, *, verbose: bool, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        verbose: bool,
+        doing: str = output.PULLING,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._verbose = verbose
+        self._doing = doing
         self._clock = clock
         self._shown: dict[ImageReference, tuple[tuple[str, str], float]] = {}
 
@@ -60,7 +67,7 @@ class LineProgress:
         if news == before and now - at < _REPEAT_AFTER:
             return
         self._shown[reference] = (news, now)
-        line = output.pull_line(reference, record.state, time.time())
+        line = output.pull_line(reference, record.state, time.time(), self._doing)
         _write(f"{line}\n" if self._verbose else f"{_REWRITE}{line}")
         if not record.is_in_flight:
             _write("\n")
@@ -77,14 +84,17 @@ class LineProgress:
 class TerminalProgress:
     """Bytes, rate and remaining time for a person who waits."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, doing: str = output.PULLING, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._doing = doing
         self._clock = clock
         self._rates: dict[ImageReference, _Rate] = {}  # of the pulls that go on, in their order
 
     def show(self, reference: ImageReference, record: ImageRecord) -> None:
         if not record.is_in_flight:
             self._rates.pop(reference, None)
-            line = output.pull_line(reference, record.state, time.time())
+            line = output.pull_line(reference, record.state, time.time(), self._doing)
             _write(f"{_REWRITE}{line}\n")
             return
         rate = self._rates.setdefault(reference, _Rate())
@@ -144,25 +154,17 @@ def _transfer_text(record: ImageRecord, rate: float | None) -> str:
     done, total = record.bytes_done, record.bytes_total
     if done is None or (total is not None and done >= total):
         return ""
-    parts = [_bytes_text(done)]
+    parts = [output.bytes_text(done)]
     if total:
-        parts = [f"{_bytes_text(done)} of {_bytes_text(total)}", f"{100 * done // total} %"]
+        parts = [
+            f"{output.bytes_text(done)} of {output.bytes_text(total)}",
+            f"{100 * done // total} %",
+        ]
     if rate is not None:
-        parts.append(f"{_bytes_text(rate)}/s")
+        parts.append(f"{output.bytes_text(rate)}/s")
     if rate and total:
         parts.append(f"{_duration_text((total - done) / rate)} left")
     return "  ".join(parts)
-
-
-def _bytes_text(count: float) -> str:
-    """Decimal units, as registries and disks are sold: 1 MB is 1,000,000 bytes."""
-    if count < 1000:
-        return f"{count:.0f} B"
-    for unit in ("kB", "MB", "GB"):
-        count /= 1000
-        if count < 999.95:
-            return f"{count:.1f} {unit}"
-    return f"{count / 1000:.1f} TB"
 
 
 def _duration_text(seconds: float) -> str:

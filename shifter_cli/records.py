@@ -32,6 +32,8 @@ class ImageRecord:
     bytes_done: int | None
     bytes_total: int | None
     size: int | None  # of the image file, bytes
+    expiration: float | None  # seconds since the epoch
+    puller: int | None  # uid of who pulled or imported it first
     wire: Mapping[str, object]  # as it came
 
     @property
@@ -53,6 +55,8 @@ class ImageRecord:
             bytes_done=_count(fields.get("bytes_done")),
             bytes_total=_count(fields.get("bytes_total")),
             size=_count(fields.get("size")),
+            expiration=_time(fields.get("expiration")) or None,
+            puller=_count(fields.get("puller")),
             wire=wire,
         )
 
@@ -63,6 +67,29 @@ class QueuedPull:
 
     state: str
     tag: str
+
+
+@dataclasses.dataclass(frozen=True)
+class LookupRow:
+    """Who looked up which image, and when."""
+
+    user: str
+    image_type: str
+    tag: str
+    image_id: str
+    time: float  # seconds since the epoch
+    wire: Mapping[str, object]
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, object]) -> LookupRow:
+        return cls(
+            user=_text(wire.get("user")) or str(wire.get("uid", "")),
+            image_type=_text(wire.get("type")),
+            tag=_text(wire.get("tag")),
+            image_id=_text(wire.get("id")),
+            time=_time(wire.get("time")),
+            wire=wire,
+        )
 
 
 def _text(value: object) -> str:

@@ -10,10 +10,11 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from shifter_cli import output
+from shifter_cli import imports, output
 from shifter_cli.errors import GatewayRefusalError, GatewayUnreachableError, PullFailedError
 from shifter_cli.session import Session
 from shifter_common.errors import ShifterError
+from shifter_common.reference import ImageReference
 
 DEFAULT_CONFIG = "/etc/shifter/udiRoot.conf"
 
@@ -29,6 +30,16 @@ Examples:
   shifterimg lookup ubuntu:24.04                the id, for --image=id:...
   shifterimg login registry.example.org         for private images
   shifterimg --user alice,bob pull me/private:1 only for these users and you
+  shifterimg import tool.squashfs tool:1        an image of your own, custom:tool:1
+"""
+
+_IMPORT_EXAMPLES = """\
+\b
+Examples:
+  shifterimg import tool.squashfs tool:1              becomes custom:tool:1
+  docker save app:2 > app.tar; shifterimg import app.tar app:2
+  skopeo copy docker-daemon:app:2 oci-archive:app.tar; shifterimg import app.tar app:2
+  shifterimg --group mylab import /project/roots/sl7 sl7:2026
 """
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -159,21 +170,61 @@ def pullnb(session: Session, image: str) -> None:
         raise failure
 
 
+@shifterimg.command("import", epilog=_IMPORT_EXAMPLES)
+@verbose_option
+@access_options
+@json_option
+@click.option(
+    "--format", "file_format", type=click.Choice(imports.FORMATS), default=imports.AUTO,
+    help="What FILE is; auto looks into it.",
+)  # fmt: skip
+@click.argument("file")
+@click.argument("image", metavar="[TYPE:]TAG")
+@click.pass_obj
+def import_(session: Session, file: str, image: str, file_format: str) -> None:
+    """Have the gateway make an image of FILE, and wait until it is ready.
+
+    FILE is a squashfs file, an archive of `docker save`, `podman save` or `skopeo copy`, an OCI
+    layout, or a directory that is the root of a system. The gateway must see it under the same
+    path: it opens FILE on its own host and as you, also for systems that it reaches by ssh.
+    TYPE is custom unless it is given.
+
+    Set-id bits, devices and extended attributes stay out of the image, and all in it belongs to
+    root. With --user or --group the image is for those and you, else for everybody.
+    """
+    from shifter_cli import progress, pulls
+
+    reference = ImageReference.parse(image, "custom")
+    path = imports.path_of(file)
+    access = session.access_lists()
+    pulls.wait(
+        lambda reference: session.gateway.import_file(reference, path, file_format, access),
+        [reference],
+        progress.choose(verbose=session.verbose, as_json=session.as_json, doing=output.IMPORTING),
+    )
+
+
 @shifterimg.command()
 @verbose_option
 @json_option
+@click.option("-l", "--long", is_flag=True, help="Show whole ids, size, expiration and puller.")
+@click.option("--mine", is_flag=True, help="Only what you were the first to pull or import.")
 @click.pass_obj
-def images(session: Session) -> None:
+def images(session: Session, long: bool, mine: bool) -> None:
     """List the images that are ready.
 
-    Columns: system, type, state, start of the id, local time of the last pull, tag.
+    Columns: system, type, state, start of the id, local time of the last pull, tag; with --long:
+    type, id, size, local time of the last pull, day of expiration if nobody asks for the image
+    until then, who pulled it first, tag.
     """
     records = session.gateway.images()
+    if mine:
+        records = [record for record in records if record.puller == os.getuid()]
     if session.as_json:
         output.show_json([record.wire for record in records])
         return
     if records:
-        output.say("\n".join(output.image_lines(records)))
+        output.say("\n".join(output.image_lines(records, long=long)))
 
 
 @shifterimg.command()
@@ -207,6 +258,31 @@ def lookup(session: Session, image: str) -> int:
 def expire(session: Session, image: str) -> None:
     """Remove IMAGE from the system; for who pulled it and for administrators."""
     session.gateway.expire(session.reference(image))
+
+
+@shifterimg.command()
+@verbose_option
+@click.pass_obj
+def autoexpire(session: Session) -> None:
+    """Remove every image that nobody has asked for in a long time; for administrators."""
+    session.gateway.autoexpire()
+
+
+@shifterimg.command()
+@verbose_option
+@json_option
+@click.option(
+    "--limit", type=click.IntRange(1, 10000), default=10, show_default=True, help="How many."
+)
+@click.pass_obj
+def metrics(session: Session, limit: int) -> None:
+    """List the last lookups: time, user, start of the id, image; for administrators."""
+    rows = session.gateway.lookups(limit)
+    if session.as_json:
+        output.show_json([row.wire for row in rows])
+        return
+    for row in rows:
+        output.say(output.lookup_line(row))
 
 
 @shifterimg.command()

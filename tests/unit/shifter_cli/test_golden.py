@@ -26,7 +26,6 @@ DIFFERENT = {
     "wire_answer_no_tag": "an image without a tag is listed",
     "wire_images_one_untagged": "an image without a tag is listed",
     "wire_answer_unknown_status": "a state that is not READY is no success",
-    "wire_autoexpire": "not a mode of ours yet",
 }
 SAME = sorted(path.stem for path in FOLDER.glob("wire_*.txt") if path.stem not in DIFFERENT)
 
