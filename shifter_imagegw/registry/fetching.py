@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +13,7 @@ from typing import Self
 
 from shifter_imagegw.registry.blobs import BlobCache, Holds
 from shifter_imagegw.registry.client import RegistryClient
-from shifter_imagegw.registry.errors import FetchCancelledError
+from shifter_imagegw.registry.errors import FetchCancelledError, RegistryError
 from shifter_imagegw.registry.manifest import Descriptor
 
 
@@ -92,12 +93,32 @@ def fetch_layers(
 ) -> LayerFetches:
     """Begin to download `layers`, at most `parallel` at a time, each digest once.
 
-    `progress` is called from several threads with bytes as `BlobCache.fetch` does.
+    `progress` is called from several threads with bytes as `BlobCache.fetch` does. Raises
+    RegistryError at once where the cache's filesystem cannot hold them all.
     """
-
+    _require_room(cache, layers)
     holds = Holds()
 
     def fetch(layer: Descriptor, stop: threading.Event) -> Path:
         return cache.fetch(client, repository, layer, progress, stop=stop, holds=holds)
 
     return LayerFetches(fetch, layers, parallel, holds)
+
+
+def _require_room(cache: BlobCache, layers: Sequence[Descriptor]) -> None:
+    """Refuse what would not fit though everything else in the cache were removed."""
+    needed = sum({layer.digest: layer.size for layer in layers}.values())
+    directory = cache.directory
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(directory).free
+        if needed <= free:
+            return
+        possible = free + cache.size().bytes
+    except OSError:
+        return  # the first download says why
+    if needed > possible:
+        raise RegistryError(
+            f"the layers of this image are {needed} bytes, more than the {possible} that the blob "
+            f"cache {directory} can have at most: free space on its filesystem"
+        )

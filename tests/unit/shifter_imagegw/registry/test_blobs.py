@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -450,3 +451,24 @@ def test_a_size_that_is_wrong_is_refused_though_the_blob_is_cached(registry, con
 
     with pytest.raises(DigestMismatchError, match="its manifest says 10 bytes"):
         cache.fetch(connect(registry), "ns/app", layer_of(DATA, size=10))
+
+
+def test_layers_that_no_room_can_be_made_for_are_refused_before_the_first_byte(
+    registry, connect, cache
+):
+    layers = [layer_of(b"one", 1 << 49), layer_of(b"other", 1 << 49)]
+
+    with pytest.raises(RegistryError, match="layers of this image are 1125899906842624 bytes"):
+        fetch_layers(connect(registry), cache, "ns/app", layers)
+
+    assert registry.requests == []
+
+
+def test_layers_that_room_can_be_made_for_are_fetched(registry, connect, cache, monkeypatch):
+    registry.add_blob(DATA)
+    cache.fetch(connect(registry), "ns/app", layer_of(DATA))
+    registry.add_blob(DATA[1:])
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10))
+
+    with fetch_layers(connect(registry), cache, "ns/app", [layer_of(DATA[1:])]) as fetches:
+        assert fetches.futures[0].result().read_bytes() == DATA[1:]
