@@ -48,7 +48,7 @@ class LocationConfig:
 class SshConfig:
     """How to reach the hosts that write to a remote system's filesystem."""
 
-    hosts: tuple[str, ...]
+    hosts: tuple[str, ...]  # `host`, `host:port`, an IPv6 address, `[IPv6 address]:port`
     username: str | None = None
     key: Path | None = None
     ssh_options: tuple[str, ...] = ()
@@ -59,7 +59,7 @@ class SshConfig:
     def from_mapping(cls, system: Fields, fields: Fields) -> SshConfig:
         hosts = system.names("host")
         for host in hosts:
-            if not values.is_host_name(host):
+            if not values.is_ssh_host(host):
                 raise ConfigError(f"{system.name('host')} must name hosts, not {host!r}")
         if not hosts:
             raise ConfigError(f"{system.name('host')} is missing: accesstype 'remote' needs it")

@@ -16,7 +16,12 @@ from shifter_imagegw.errors import ConfigError
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 << 50}
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([KMGTP]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
-_HOST_NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]*|[0-9a-f:]*:[0-9a-f:.]*", re.IGNORECASE | re.ASCII)
+_HOST_NAME = r"[a-z0-9_][a-z0-9_.-]*"
+_IPV6_ADDRESS = r"[0-9a-f]*:[0-9a-f]*:[0-9a-f:.]*"
+_SSH_HOST = re.compile(
+    rf"{_HOST_NAME}(:[0-9]{{1,5}})?|{_IPV6_ADDRESS}|\[{_IPV6_ADDRESS}\](:[0-9]{{1,5}})?",
+    re.IGNORECASE | re.ASCII,
+)
 _ACCOUNT = re.compile(r"[a-z0-9_][a-z0-9_.$-]*", re.IGNORECASE | re.ASCII)
 
 
@@ -108,9 +113,9 @@ def is_host(text: str) -> bool:
     return bool(parts.hostname) and not odd and not any(map(str.isspace, text))
 
 
-def is_host_name(text: str) -> bool:
-    """Whether `text` names a host for ssh, and is neither an option nor a path to it."""
-    return bool(_HOST_NAME.fullmatch(text))
+def is_ssh_host(text: str) -> bool:
+    """Whether `text` is a host that ssh may be given, with or without a port at its end."""
+    return bool(_SSH_HOST.fullmatch(text))
 
 
 def is_account(text: str) -> bool:
