@@ -43,7 +43,7 @@ class RemoteHost:
     """One of the hosts of a system; `control` is the socket of a connection that is shared."""
 
     system: str
-    address: str  # `host`, `host:port`, `[IPv6 address]:port`
+    address: str  # as in `SshConfig.hosts`
     ssh: SshConfig
     control: Path | None = None
 
@@ -59,7 +59,7 @@ class RemoteHost:
             *("ssh", "-T", "-x", "-a", *self._options(self.ssh.ssh_options)),
             *(("-p", port) if port else ()),
             *(("-l", self.ssh.username) if self.ssh.username else ()),
-            *("--", host.strip("[]"), "exec sh -s"),
+            *("--", host, "exec sh -s"),
         ]
         ended = self._attempt(command, timeout, _framed(script, arguments, mark))
         # What the account's own start-up files print stands before the first mark.
@@ -75,6 +75,7 @@ class RemoteHost:
     def copy(self, source: Path, target: str, timeout: float) -> None:
         """Copy a file of this host to a path there."""
         host, port = _host_and_port(self.address)
+        host = f"[{host}]" if ":" in host else host
         user = f"{self.ssh.username}@" if self.ssh.username else ""
         command = [
             *("scp", *self._options(self.ssh.scp_options), *(("-P", port) if port else ())),
@@ -144,9 +145,13 @@ def _framed(script: str, arguments: tuple[str, ...], mark: str) -> str:
 
 
 def _host_and_port(address: str) -> tuple[str, str]:
-    host, _, port = address.rpartition(":")
-    if not host or "]" in port:
+    """The two parts of `host:port`; the second is empty where there is none."""
+    if address.startswith("["):
+        host, _, rest = address[1:].partition("]")
+        return host, rest.removeprefix(":")
+    if address.count(":") > 1:
         return address, ""
+    host, _, port = address.partition(":")
     return host, port
 
 

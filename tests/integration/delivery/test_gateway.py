@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A whole gateway whose system is reached by ssh."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from shifter_imagegw import config as configuration
+from shifter_imagegw.catalog.opening import open_catalog
+from shifter_imagegw.delivery import tag_index
+from shifter_imagegw.delivery.opening import open_delivery
+from tests.integration.conftest import layer, wait_until
+from tests.integration.delivery.conftest import ACCOUNT
+
+pytestmark = [pytest.mark.ssh, pytest.mark.root, pytest.mark.registry, pytest.mark.munge]
+
+SYSTEM = "cluster"
+
+
+@pytest.fixture
+def remote(sshd, image_dir, munged):
+    """The section of a system behind the running sshd."""
+    return {
+        "mungeSocketPath": str(munged),
+        "accesstype": "remote",
+        "host": [sshd.address],
+        "admins": ["root"],
+        "ssh": {
+            "username": ACCOUNT,
+            "key": str(sshd.key),
+            "imageDir": str(image_dir),
+            "sshCmdOptions": sshd.options,
+            "scpCmdOptions": sshd.options,
+        },
+    }
+
+
+def test_a_pulled_image_lies_there_as_it_lies_on_a_local_system(
+    make_gateway, push_image, remote, image_dir, gateway
+):
+    image = push_image("lib/remote:1", [layer(("data", os.urandom(3_000_000)))])
+    far = make_gateway(Platforms={SYSTEM: remote})
+
+    record = far.wait(image.reference)
+    gateway.wait(image.reference)
+
+    assert record["status"] == "READY", record
+    for suffix in ("squashfs", "meta"):
+        name = f"{image.image_id}.{suffix}"
+        assert (image_dir / name).read_bytes() == (gateway.image_dir / name).read_bytes()
+    assert (image_dir / ".tags/docker/lib%2Fremote:1").read_text() == f"{image.image_id}\n"
+    assert [name for name in os.listdir(image_dir) if name.endswith(".partial")] == []
+    assert os.listdir(far.directory / "expand") == []
+
+
+def test_an_expired_image_and_its_name_are_gone(make_gateway, push_image, remote, image_dir):
+    image = push_image("lib/gone:1", [layer(("data", b"1"))])
+    far = make_gateway(Platforms={SYSTEM: remote})
+    far.wait(image.reference)
+
+    far.request("POST", f"/api/expire/{SYSTEM}/docker/lib%2Fgone:1/")
+
+    wait_until(lambda: not (image_dir / f"{image.image_id}.squashfs").exists(), what="the removal")
+    wait_until(lambda: not list(image_dir.glob(".tags/docker/*")), what="the name to go")
+
+
+def test_a_pull_to_a_host_that_is_down_fails_with_the_reason(make_gateway, push_image, remote):
+    image = push_image("lib/down:1", [layer(("data", b"1"))])
+    far = make_gateway(Platforms={SYSTEM: remote | {"host": ["127.0.0.1:1"]}})
+
+    record = far.wait(image.reference)
+
+    assert record["status"] == "FAILURE"
+    assert "host '127.0.0.1:1' of system 'cluster' by ssh" in record["status_message"]
+
+
+def test_a_lost_index_is_made_anew_from_the_catalog(make_gateway, push_image, remote, image_dir):
+    image = push_image("lib/lost:1", [layer(("data", b"1"))])
+    far = make_gateway(Platforms={SYSTEM: remote})
+    far.wait(image.reference)
+    (image_dir / ".tags/docker/lib%2Flost:1").rename(image_dir / ".tags/docker/lib%2Fno:1")
+    config = configuration.load(far.config_path)
+    catalog = open_catalog(config)
+
+    rebuilt = tag_index.rebuild(SYSTEM, catalog, open_delivery(config.systems[SYSTEM], config))
+    catalog.close()
+
+    assert rebuilt == tag_index.Rebuilt(written=1, removed=1)
+    assert os.listdir(image_dir / ".tags/docker") == ["lib%2Flost:1"]
