@@ -8,10 +8,13 @@ import contextlib
 import dataclasses
 import fcntl
 import os
+import select
 import shlex
 import shutil
+import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, BinaryIO, TypeVar, cast
@@ -21,11 +24,11 @@ from shifter_imagegw.errors import PullError
 
 T = TypeVar("T")
 
-_TAIL_LINES = 5
+_TAIL_LINES = 8
 _LINE_MAX = 1000  # bytes
 _PIPE_SIZE = 1 << 20  # the most that the kernel gives to a program without privileges
 _SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_MOMENT = 0.5  # seconds
+_BLINK, _MOMENT, _GLANCE = 0.01, 0.5, 1.0  # seconds
 _EXIT_GRACE = 10.0  # seconds that a program may take to end after it closed its input
 
 # A program must not outlive a worker that is killed: its input would seem to be complete.
@@ -164,6 +167,59 @@ def drain(
     return result
 
 
+def watch(
+    argv: Sequence[str | Path],
+    *,
+    called: str,
+    failing: type[PullError],
+    timeout: float,
+    keep_going: Callable[[], None] | None = None,
+) -> Ended:
+    """Run a program of the site's to its end; `reason` is the end of all that it wrote.
+
+    Raises `failing` when it is missing or takes more than `timeout` seconds, and whatever
+    `keep_going` raises, which is called every second. What the program has started and left in its
+    process group never outlives it.
+    """
+    end = time.monotonic() + timeout
+    streams = (subprocess.DEVNULL, subprocess.PIPE)
+    with _started(argv, failing, "", None, *streams, stderr=subprocess.STDOUT) as (child, tail):
+        while not _has_ended(child, min(_GLANCE, end - time.monotonic())):
+            if time.monotonic() >= end:
+                raise failing(f"{called} did not end within {timeout:g} seconds, and was stopped")
+            if keep_going is not None:
+                keep_going()
+        _kill_group(child)
+        status = child.wait()
+        tail.join(_MOMENT)
+        return Ended(status=status, output="", reason=tail.text)
+
+
+@contextlib.contextmanager
+def running(
+    argv: Sequence[str | Path],
+    is_ready: Callable[[int], bool],
+    *,
+    failing: type[PullError],
+    package: str = "",
+) -> Iterator[int]:
+    """Have a program run, from when its process is ready, for as long as the body does.
+
+    Gives its process id. Raises `failing` where it ends before it is ready, or never is.
+    """
+    streams = (subprocess.DEVNULL, subprocess.DEVNULL)
+    with _started(argv, failing, package, None, *streams) as (child, tail):
+        end = time.monotonic() + _EXIT_GRACE
+        while not is_ready(child.pid):
+            if _has_ended(child, _BLINK):
+                status = child.wait()
+                tail.join(_MOMENT)
+                raise failing(_sentence(argv, status, tail.text))
+            if time.monotonic() >= end:
+                raise failing(f"{argv[0]} was not ready within {_EXIT_GRACE:g} seconds")
+        yield child.pid
+
+
 @contextlib.contextmanager
 def _memory_file(text: str) -> Iterator[int]:
     """A descriptor from which a program reads `text`, at its own speed."""
@@ -190,7 +246,9 @@ class _Tail(threading.Thread):
 
     @property
     def text(self) -> str:
-        return "; ".join(line.decode(errors="replace") for line in self._lines)
+        """The lines in one, without what would change the terminal of whoever reads it."""
+        line = "; ".join(line.decode(errors="replace") for line in list(self._lines))
+        return "".join(letter if letter.isprintable() else "?" for letter in line)
 
 
 @contextlib.contextmanager
@@ -201,6 +259,8 @@ def _started(
     environment: Mapping[str, str] | None,
     stdin: int,
     stdout: int,
+    *,
+    stderr: int = subprocess.PIPE,
 ) -> Iterator[tuple[subprocess.Popen[bytes], _Tail]]:
     """Start the program; when the block ends, however it does, the program has ended, too."""
     _require(str(argv[0]), package, failing)
@@ -209,24 +269,44 @@ def _started(
         [*_DIE_WITH_PARENT, *map(str, argv)],
         stdin=stdin,
         stdout=stdout,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         cwd="/",
+        process_group=0,
         env={"PATH": _search_path(), "LC_ALL": "C", **(environment or {})},
     )
-    tail = _Tail(cast("IO[bytes]", child.stderr))
+    tail = _Tail(cast("IO[bytes]", child.stderr or child.stdout))
     tail.start()
     try:
         yield child, tail
     finally:
-        child.kill()
+        _kill_group(child)
         child.wait()
         if child.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 child.stdin.close()
-        tail.join()
+        # A daemon that the program has left behind may hold its standard error for ever.
+        tail.join(_EXIT_GRACE)
         for stream in (child.stdout, child.stderr):
-            if stream is not None:
+            if stream is not None and not tail.is_alive():
                 stream.close()
+
+
+def _kill_group(child: subprocess.Popen[bytes]) -> None:
+    """Kill the program and what it started; once it was waited for, its number is not its own."""
+    if child.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+
+
+def _has_ended(child: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Whether it ends in that time; it is not waited for, and so keeps its number."""
+    descriptor = os.pidfd_open(child.pid)
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(max(seconds, 0) * 1000))
+    finally:
+        os.close(descriptor)
 
 
 def _communicate(child: subprocess.Popen[bytes], timeout: float | None) -> tuple[bytes, None]:
@@ -238,7 +318,7 @@ def _communicate(child: subprocess.Popen[bytes], timeout: float | None) -> tuple
     try:
         child.wait(timeout)
     except subprocess.TimeoutExpired:
-        child.kill()
+        _kill_group(child)
         raise
     finally:
         reader.join()
