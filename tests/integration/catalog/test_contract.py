@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from shifter_imagegw.errors import LeaseLostError
-from shifter_imagegw.records import NewPull, PullState
+from shifter_imagegw.records import Lookup, NewPull, PullState, Usage
 
 LEASE = timedelta(seconds=30)
 NOW = 1_800_000_000.5
@@ -432,3 +432,288 @@ def test_who_asks_for_a_thousand_images_does_not_keep_others_waiting(catalog):
 
     assert [record.puller for record in claimed] == [1001, 1002, 1001, 1001]
     assert [r.pull_tag for r in claimed if r.puller == 1001] == ["many:0", "many:1", "many:2"]
+
+
+# Holding an image
+
+
+def two_jobs(catalog):
+    for tag in ("app:1", "app:2"):
+        catalog.add_pull(new_pull(tag), NOW)
+    return claim_in(catalog, worker="one"), claim_in(catalog, worker="other")
+
+
+def test_an_image_is_held_by_one_job(catalog):
+    one, other = two_jobs(catalog)
+
+    assert catalog.hold(one, IMAGE_ID, NOW)
+    assert catalog.hold(one, IMAGE_ID, NOW)
+    assert not catalog.hold(other, IMAGE_ID, NOW)
+    assert catalog.hold(other, "b" * 64, NOW)
+
+
+def test_images_of_two_systems_are_held_apart(catalog):
+    for system in ("mycluster", "other"):
+        catalog.add_pull(new_pull(system=system), NOW)
+
+    assert catalog.hold(claim_in(catalog, "mycluster"), IMAGE_ID, NOW)
+    assert catalog.hold(claim_in(catalog, "other"), IMAGE_ID, NOW)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda catalog, claim, image: catalog.publish(claim, image, NOW),
+        lambda catalog, claim, image: catalog.fail(claim, "no"),
+        lambda catalog, claim, image: catalog.give_back("one"),
+        lambda catalog, claim, image: catalog.release(["one"]),
+        lambda catalog, claim, image: catalog.hold(claim, "b" * 64, NOW),
+    ],
+    ids=["publish", "fail", "give_back", "release", "hold another"],
+)
+def test_what_is_held_is_let_go_with_the_job(catalog, image_with, end):
+    one, other = two_jobs(catalog)
+    catalog.hold(one, IMAGE_ID, NOW)
+
+    end(catalog, one, image_with())
+
+    assert catalog.hold(other, IMAGE_ID, NOW)
+
+
+def test_a_job_that_is_claimed_anew_holds_nothing(catalog):
+    one, _ = two_jobs(catalog)
+    catalog.hold(one, IMAGE_ID, NOW)
+
+    again, other = claim_in(catalog, now=NOW + 31), claim_in(catalog, now=NOW + 31)
+
+    assert {again.record.attempts, other.record.attempts} == {2}
+    assert catalog.hold(other, IMAGE_ID, NOW + 31)
+
+
+def test_whose_lease_has_run_out_loses_image_and_job_to_who_wants_it(catalog, image_with):
+    one, other = two_jobs(catalog)
+    catalog.hold(one, IMAGE_ID, NOW)
+    catalog.renew(other, LEASE, NOW + 20)
+
+    assert not catalog.hold(other, IMAGE_ID, NOW + 29)
+    assert catalog.hold(other, IMAGE_ID, NOW + 30)
+
+    with pytest.raises(LeaseLostError):
+        catalog.publish(one, image_with(), NOW + 31)
+    assert claim_in(catalog, now=NOW + 31).record.key == one.record.key
+
+
+def test_who_has_lost_the_job_holds_nothing(catalog):
+    one, other = two_jobs(catalog)
+    catalog.release(["one"])
+
+    with pytest.raises(LeaseLostError):
+        catalog.hold(one, IMAGE_ID, NOW)
+    assert catalog.hold(other, IMAGE_ID, NOW)
+
+
+# What processes agree on
+
+
+def test_a_role_is_one_processs_until_its_time_has_run_out(catalog):
+    ten = timedelta(seconds=10)
+
+    assert catalog.elect("sweep", "a", ten, NOW)
+    assert not catalog.elect("sweep", "b", ten, NOW + 9)
+    assert catalog.elect("other role", "b", ten, NOW + 9)
+    assert catalog.elect("sweep", "a", ten, NOW + 9)
+    assert not catalog.elect("sweep", "b", ten, NOW + 18)
+    assert catalog.elect("sweep", "b", ten, NOW + 19)
+    assert not catalog.elect("sweep", "a", ten, NOW + 20)
+
+
+def test_a_catalog_that_can_be_read_and_written_says_nothing(catalog):
+    catalog.check()
+    catalog.check()
+
+    assert catalog.workers() == []
+
+
+def test_a_closed_catalog_opens_anew(catalog):
+    catalog.add_pull(new_pull(), NOW)
+
+    catalog.close()
+    catalog.close()
+
+    assert len(catalog.list_queue("mycluster")) == 1
+
+
+# Counts
+
+
+def test_states_are_counted_by_system(catalog, image_with):
+    publish_in(catalog, image_with())
+    publish_in(catalog, image_with(image_id="b" * 64), "app:2")
+    catalog.add_pull(new_pull(system="other"), NOW)
+
+    assert dict(catalog.count_states()) == {
+        ("mycluster", PullState.READY): 2,
+        ("other", PullState.PENDING): 1,
+    }
+
+
+def test_jobs_that_could_be_claimed_are_counted_by_system(catalog, image_with):
+    image = publish_in(catalog, image_with(), "old:1")
+    for tag in ("app:1", "app:2"):
+        catalog.add_pull(new_pull(tag), NOW)
+    catalog.add_pull(new_pull(system="other"), NOW)
+    catalog.add_expire(image)
+    claim_in(catalog, now=NOW)
+
+    systems = ["mycluster", "other", "third"]
+    assert dict(catalog.count_claimable(systems, NOW + 1)) == {"mycluster": 2, "other": 1}
+    assert dict(catalog.count_claimable(["mycluster"], NOW + 30)) == {"mycluster": 3}
+    assert dict(catalog.count_claimable([], NOW)) == {}
+
+
+def test_what_a_user_has_in_the_queue_is_counted_on_all_systems(catalog, image_with):
+    publish_in(catalog, image_with(), "ready:1", puller=5)
+    failed = catalog.add_pull(new_pull("failed:1", puller=5), NOW)
+    catalog.fail(claim_in(catalog), "no")
+    for tag, system in (("app:1", "mycluster"), ("app:1", "other")):
+        catalog.add_pull(new_pull(tag, system=system, puller=5), NOW)
+    catalog.add_pull(new_pull("app:2", puller=6), NOW)
+
+    assert failed.puller == 5
+    assert [catalog.count_queued(puller) for puller in (5, 6, 7)] == [2, 1, 0]
+
+
+def test_usage_counts_the_ready_images_of_who_pulled_them_first(catalog, image_with):
+    publish_in(catalog, image_with(size=100), "a:1", puller=5)
+    publish_in(catalog, image_with(size=100), "b:1", puller=6)
+    publish_in(catalog, image_with(image_id="b" * 64, size=7), "c:1", puller=5)
+    expired = publish_in(catalog, image_with(image_id="c" * 64, size=1), "d:1", puller=5)
+    catalog.add_expire(expired)
+    catalog.add_pull(new_pull("e:1", puller=5), NOW)
+
+    assert catalog.usage("mycluster", 5) == Usage(images=2, bytes=107)
+    assert catalog.usage("mycluster", 6) == Usage(images=0, bytes=0)
+    assert catalog.usage("other", 5) == Usage(images=0, bytes=0)
+
+
+# What has had its time
+
+
+def test_images_whose_time_has_passed_are_listed(catalog, image_with):
+    for number, expiration in enumerate((NOW + 10, NOW + 20, None)):
+        image = image_with(image_id=str(number) * 64, expiration=expiration)
+        publish_in(catalog, image, f"app:{number}")
+
+    expired = [catalog.list_expired("mycluster", NOW + seconds) for seconds in (9, 11, 21)]
+
+    assert [[image.pull_tag for image in images] for images in expired] == [
+        [],
+        ["app:0"],
+        ["app:0", "app:1"],
+    ]
+    assert catalog.list_expired("other", NOW + 99) == []
+
+
+def test_what_has_ended_is_purged_by_system_and_nothing_else(catalog, image_with):
+    publish_in(catalog, image_with(), "ready:1")
+    catalog.add_expire(publish_in(catalog, image_with(image_id="b" * 64), "expired:1"))
+    catalog.finish_expire(claim_in(catalog))
+    for system in ("mycluster", "other"):
+        catalog.add_pull(new_pull("failed:1", system=system), NOW)
+        catalog.fail(claim_in(catalog, system), "no")
+    catalog.add_pull(new_pull("running:1"), NOW)
+
+    assert catalog.purge_ended("mycluster", before=NOW - 1e9) == 0
+    assert catalog.purge_ended("mycluster", before=NOW + 1e9) == 2
+
+    assert catalog.find_pull("mycluster", "docker", "failed:1") is None
+    assert catalog.find_pull("mycluster", "docker", "expired:1") is None
+    assert catalog.find_pull("other", "docker", "failed:1") is not None
+    assert catalog.find_pull("mycluster", "docker", "running:1") is not None
+    assert len(catalog.list_ready("mycluster")) == 1
+
+
+# Imports, and content known by several names
+
+
+def test_an_import_remembers_file_and_format(catalog, image_with):
+    new = new_pull(image_type="custom", source_path="/home/a/app.tar", source_format="docker")
+
+    record = catalog.add_pull(new, NOW)
+
+    assert record.is_import
+    assert (record.source_path, record.source_format) == ("/home/a/app.tar", "docker")
+    assert claim_in(catalog).record.source_path == "/home/a/app.tar"
+
+
+def test_a_pull_is_no_import(catalog):
+    record = catalog.add_pull(new_pull(), NOW)
+
+    assert (record.is_import, record.source_format) == (False, None)
+
+
+def test_the_digest_of_what_an_image_was_made_of_is_kept(catalog, image_with):
+    record = publish_in(catalog, image_with(digest="sha256:" + "d" * 64))
+
+    assert record.digest == "sha256:" + "d" * 64
+
+
+def test_content_that_two_types_name_is_one_image_found_by_both(catalog, image_with):
+    pulled = publish_in(catalog, image_with(), "app:1")
+
+    imported = publish_in(catalog, image_with(), "app:1", image_type="custom")
+    publish_in(catalog, image_with(), "mine:1", image_type="custom")
+
+    assert imported.key == pulled.key
+    assert len(catalog.list_ready("mycluster")) == 1
+    for image_type, tag, found in (
+        ("docker", "app:1", True),
+        ("custom", "app:1", True),
+        ("custom", "mine:1", True),
+        ("docker", "mine:1", False),
+    ):
+        assert (catalog.find_ready("mycluster", image_type, tag) is not None) == found, tag
+
+
+def test_a_tag_that_moves_is_left_alone_where_another_type_uses_it(catalog, image_with):
+    publish_in(catalog, image_with(), "app:1")
+    publish_in(catalog, image_with(), "app:1", image_type="custom")
+
+    moved = publish_in(catalog, image_with(image_id="b" * 64), "app:1")
+
+    assert catalog.find_ready("mycluster", "docker", "app:1") == moved
+    assert catalog.find_ready("mycluster", "custom", "app:1").image_id == IMAGE_ID
+
+
+def test_the_same_content_in_another_format_is_another_image(catalog, image_with):
+    publish_in(catalog, image_with(), "app:1")
+    publish_in(catalog, image_with(format="ext4"), "app:2")
+
+    assert catalog.find_ready_id("mycluster", IMAGE_ID, "squashfs").tags == ("app:1",)
+    assert catalog.find_ready_id("mycluster", IMAGE_ID, "ext4").tags == ("app:2",)
+
+
+# Lookups
+
+
+def lookup(number, system="mycluster"):
+    return Lookup(
+        user="alice",
+        uid=1001,
+        system=system,
+        image_type="docker",
+        tag=f"app:{number}",
+        image_id=IMAGE_ID,
+        time=NOW + number,
+    )
+
+
+def test_the_last_lookups_of_a_system_are_told_oldest_first(catalog):
+    for number in range(5):
+        catalog.add_lookup(lookup(number))
+    catalog.add_lookup(lookup(9, "other"))
+
+    assert catalog.list_lookups("mycluster", 3) == [lookup(2), lookup(3), lookup(4)]
+    assert len(catalog.list_lookups("mycluster", 100)) == 5
+    assert catalog.list_lookups("mycluster", 0) == []
+    assert catalog.list_lookups("third", 5) == []
