@@ -259,3 +259,147 @@ def test_an_image_that_lost_its_end_is_not_delivered(delivery, directory, staged
     os.truncate(directory / f"{IMAGE_ID}.squashfs", left)
 
     assert not delivery.is_delivered(IMAGE_ID, "squashfs")
+
+
+# Images that are directories
+
+
+@pytest.fixture
+def unpacked(delivery):
+    """A staged directory, with what is hard to remove in it."""
+    with delivery.staging(IMAGE_ID, "VFS", WORKER) as path:
+        (path / "etc/deep").mkdir(parents=True)
+        (path / "etc/name").write_bytes(b"12345")
+        (path / "link").symlink_to("/etc")
+        (path / "etc/deep").chmod(0)
+        yield path
+
+
+def test_a_directory_is_staged_for_the_gateways_account_alone(delivery):
+    with delivery.staging(IMAGE_ID, "VFS", WORKER) as path:
+        assert (path.is_dir(), path.stat().st_mode & 0o7777) == (True, 0o700)
+        assert os.listdir(path) == []
+
+
+def test_a_directory_is_delivered_whole(delivery, directory, unpacked):
+    size = delivery.deliver(unpacked, IMAGE_ID, "VFS", WORKER, "FORMAT: VFS\n", still_ours)
+
+    assert sorted(os.listdir(directory)) == [f"{IMAGE_ID}.VFS", f"{IMAGE_ID}.meta"]
+    assert (directory / f"{IMAGE_ID}.VFS/etc/name").read_bytes() == b"12345"
+    assert (size, delivery.size(IMAGE_ID, "VFS")) == (5, 5)
+    assert delivery.is_delivered(IMAGE_ID, "VFS")
+
+
+def test_a_directory_replaces_one_that_lacks_its_metadata(delivery, directory, unpacked):
+    old = directory / f"{IMAGE_ID}.VFS"
+    old.mkdir()
+    (old / "old").touch()
+
+    delivery.deliver(unpacked, IMAGE_ID, "VFS", WORKER, "FORMAT: VFS\n", still_ours)
+
+    assert sorted(os.listdir(old)) == ["etc", "link"]
+    assert sorted(os.listdir(directory)) == [f"{IMAGE_ID}.VFS", f"{IMAGE_ID}.meta"]
+
+
+def test_a_directory_is_removed_with_all_in_it_and_nothing_that_its_links_mean(
+    delivery, directory, unpacked, tmp_path_factory
+):
+    outside = tmp_path_factory.mktemp("outside")
+    (outside / "file").touch()
+    (unpacked / "outside").symlink_to(outside)
+    delivery.deliver(unpacked, IMAGE_ID, "VFS", WORKER, "FORMAT: VFS\n", still_ours)
+
+    delivery.remove(IMAGE_ID, "VFS")
+
+    assert os.listdir(directory) == []
+    assert (outside / "file").exists()
+    assert os.stat("/etc").st_mode & 0o777 == 0o755
+
+
+def test_what_was_staged_in_a_directory_and_not_delivered_is_removed(delivery, directory):
+    with pytest.raises(KeyError), delivery.staging(IMAGE_ID, "VFS", WORKER) as path:
+        (path / "a").mkdir()
+        raise KeyError
+
+    assert os.listdir(directory) == []
+
+
+def test_a_directory_that_a_dead_worker_left_is_known_and_can_be_removed(
+    delivery, directory, unpacked
+):
+    (partial,) = delivery.partials()
+
+    delivery.discard(partial)
+
+    assert (partial.worker, os.listdir(directory)) == (WORKER, [])
+
+
+# What lies there
+
+
+def test_images_that_lie_there_are_known(delivery, directory, staged):
+    delivery.deliver(staged, IMAGE_ID, "squashfs", WORKER, "FORMAT: squashfs\n", still_ours)
+    (directory / f"{'cd' * 32}.ext4").write_bytes(b"123")
+    (directory / f"{'ef' * 32}.VFS").mkdir()
+    (directory / f"{'ef' * 32}.VFS/file").write_bytes(b"1234567")
+    (directory / "notes").touch()
+    (directory / f".{IMAGE_ID}.squashfs.x.partial").touch()
+
+    found = [(one.image_id[:2], one.format, one.size) for one in delivery.images()]
+
+    assert found == [("ab", "squashfs", len(IMAGE)), ("cd", "ext4", 3), ("ef", "VFS", 7)]
+    assert [one.has_metadata for one in delivery.images()] == [True, False, False]
+    assert all(-5 < one.age < 60 for one in delivery.images())
+
+
+@pytest.mark.parametrize("image_id", ["../" + IMAGE_ID, "AB" * 32, "", "x"])
+def test_what_is_no_image_id_is_no_file(delivery, image_id):
+    with pytest.raises(DeliveryError, match="no image can be called"):
+        delivery.remove(image_id, "squashfs")
+
+
+# Lustre
+
+
+@pytest.fixture
+def fake_lfs(tmp_path_factory, monkeypatch):
+    """A fake lfs: makes the file, as the real one does, unless there is one or it is to fail."""
+    place = tmp_path_factory.mktemp("bin")
+    program = place / "lfs"
+    program.write_text(
+        '#!/bin/sh\necho "$@" >>"${0%/*}/calls"\n'
+        '[ ! -e "${0%/*}/fail" ] || { echo not on Lustre >&2; exit 1; }\n'
+        '[ ! -e "$4" ] || { echo stripe already set >&2; exit 1; }\n: >"$4"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{place}:{os.environ['PATH']}")
+    return place
+
+
+def test_lustre_makes_the_file_where_the_site_wants_stripes(directory, fake_lfs):
+    delivery = LocalDelivery("cori", directory, stripe_count=-1)
+
+    with delivery.staging(IMAGE_ID, "squashfs", WORKER) as path:
+        assert path.stat().st_mode & 0o7777 == 0o600
+
+    assert (fake_lfs / "calls").read_text() == f"setstripe -c -1 {path}\n"
+
+
+def test_a_file_that_cannot_be_striped_is_made_without_and_that_is_logged(
+    directory, fake_lfs, caplog
+):
+    (fake_lfs / "fail").touch()
+    delivery = LocalDelivery("cori", directory, stripe_count=4)
+
+    with delivery.staging(IMAGE_ID, "squashfs", WORKER) as path:
+        assert path.read_bytes() == b""
+
+    assert "image file not striped" in caplog.text
+    assert "not on Lustre" in caplog.text
+
+
+def test_nothing_is_striped_unless_the_site_wants_it(delivery, fake_lfs):
+    with delivery.staging(IMAGE_ID, "squashfs", WORKER):
+        pass
+
+    assert not (fake_lfs / "calls").exists()
