@@ -5,11 +5,8 @@ from __future__ import annotations
 
 import ast
 import gzip
-import hashlib
-import json
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -40,6 +37,7 @@ from ...unit.shifter_imagegw.flatten.layers import (
 )
 from ...unit.shifter_imagegw.flatten.oracle import BadLayerError, apply_all
 from ...unit.shifter_imagegw.flatten.stacks import stacks, tidy_stacks
+from . import umoci
 
 WALK = Path(__file__).with_name("walk_image.py")
 
@@ -174,62 +172,11 @@ def test_the_same_layers_make_the_same_image(tmp_path):
 @pytest.mark.root
 def test_the_image_has_what_umoci_unpacks(tmp_path):
     """Times and modes differ on purpose: umoci keeps what users could not read."""
-    bundle = _unpack_with_umoci(tmp_path, WITHOUT_SPECIALS)
-    walked = subprocess.run(
-        [sys.executable, WALK, bundle], check=True, capture_output=True, text=True
-    )
-
-    unpacked, _ = ast.literal_eval(walked.stdout)
+    unpacked = umoci.unpacked(tmp_path, [tar(layer) for layer in WITHOUT_SPECIALS])
 
     ours = _mounted(_make_image(tmp_path, WITHOUT_SPECIALS))
-    assert {path: _without_modes(what) for path, what in ours.items()} == {
-        path: _without_modes(what) for path, what in unpacked.items()
-    }
 
-
-def _without_modes(what: tuple[object, ...]) -> tuple[object, ...]:
-    if what[0] == "directory":
-        return what[:1]
-    return (*what[:2], what[-1])
-
-
-def _unpack_with_umoci(folder: Path, stack: Sequence[Sequence[Entry]]) -> Path:
-    """Write an OCI layout by hand and let umoci unpack it; give the root directory."""
-    if shutil.which("umoci") is None:
-        pytest.fail("umoci is missing: apt-get install umoci", pytrace=False)
-    layout = folder / "layout"
-    (layout / "blobs/sha256").mkdir(parents=True)
-
-    def put(content: bytes, media_type: str) -> dict[str, object]:
-        digest = hashlib.sha256(content).hexdigest()
-        (layout / "blobs/sha256" / digest).write_bytes(content)
-        return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(content)}
-
-    prefix = "application/vnd.oci.image"
-    tars = [tar(layer) for layer in stack]
-    layers = [put(gzip.compress(blob), f"{prefix}.layer.v1.tar+gzip") for blob in tars]
-    diff_ids = [f"sha256:{hashlib.sha256(blob).hexdigest()}" for blob in tars]
-    config = {
-        "architecture": "amd64",
-        "os": "linux",
-        "config": {},
-        "rootfs": {"type": "layers", "diff_ids": diff_ids},
-        "history": [{"created_by": "test"} for _ in tars],
-    }
-    manifest = {
-        "schemaVersion": 2,
-        "config": put(json.dumps(config).encode(), f"{prefix}.config.v1+json"),
-        "layers": layers,
-    }
-    descriptor = put(json.dumps(manifest).encode(), f"{prefix}.manifest.v1+json")
-    descriptor["annotations"] = {"org.opencontainers.image.ref.name": "image"}
-    (layout / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [descriptor]}))
-    (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
-    subprocess.run(
-        ["umoci", "unpack", "--image", f"{layout}:image", folder / "bundle"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return folder / "bundle/rootfs"
+    assert umoci.without_modes(ours) == umoci.without_modes(unpacked)
 
 
 @pytest.mark.root
