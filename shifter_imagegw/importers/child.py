@@ -117,14 +117,13 @@ def _be_child(
 
 def _close_all_but(kept: set[int]) -> None:
     """Locks, sockets and pipes of the worker must not live on here, nor be within reach."""
-    start = 0
     null = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):
-        if number not in kept:
-            os.dup2(null, number)
-        kept.add(number)
+    for number in {0, 1, 2} - kept:
+        os.dup2(null, number)
+    start = 3
     for number in sorted(kept):
-        os.closerange(start, number)
+        if number > start:  # an empty range is everything to close_range(2)
+            os.closerange(start, number)
         start = number + 1
     os.closerange(start, os.sysconf("SC_OPEN_MAX"))
 

@@ -101,7 +101,8 @@ class _InChild:
 
     def __call__(self, path: str) -> int:
         with self._one_at_a_time:
-            self._line.send({"path": path})
+            with contextlib.suppress(BrokenPipeError):  # what it could not do is in its answer
+                self._line.send({"path": path})
             answer = self._line.receive(self._keep_going)
         if answer is None:
             raise PullError(f"cannot import {path!r}: the process that opens files is gone")

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Users who import, gateways that may become them and one that may not, and what they import."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import SYSTEM, Gateway, require_program
+from tests.integration.importers.trees import content_of_tree
+
+ALICE, BOB, ACCOUNT = 61001, 61002, 61009  # uids that no account of the machine has
+PROGRAM = Path(sys.executable).with_name("shifterimg")
+
+
+@pytest.fixture(scope="session")
+def place():
+    """A directory that all users reach; pytest's own are closed to others."""
+    path = Path(tempfile.mkdtemp(prefix="shifter-import-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@contextlib.contextmanager
+def _running(directory, munged, *, account, **more):
+    """A gateway whose processes are `account`; its Python must be readable for all."""
+    directory.mkdir(mode=0o755)
+    (directory / "images").mkdir(mode=0o700)
+    content = {
+        "DefaultImageLocation": "default",
+        "DefaultImageFormat": "squashfs",
+        "ImageExpirationTimeout": "90:00:00:00",
+        "CacheDirectory": str(directory / "cache"),
+        "Locations": {"default": {"remotetype": "dockerv2", "url": "http://127.0.0.1:1"}},
+        "ImportUsers": "all",
+        "MaxImageSize": "256M",
+        "MaxEntries": 5000,
+        "Platforms": {
+            SYSTEM: {
+                "mungeSocketPath": str(munged),
+                "accesstype": "local",
+                "local": {"imageDir": str(directory / "images")},
+                "admins": ["root"],
+            }
+        },
+    } | more
+    for path in (directory, directory / "images"):
+        os.chown(path, account, account)
+    prefix = [
+        require_program("setpriv"), f"--reuid={account}", f"--regid={account}", "--clear-groups",
+    ]  # fmt: skip
+    gateway = Gateway(directory, content, munged, prefix=prefix)
+    gateway.start()
+    try:
+        yield gateway
+    finally:
+        gateway.stop()
+
+
+@pytest.fixture(scope="session")
+def root_gateway(place, munged):
+    """A gateway that becomes whoever imports."""
+    with _running(place / "root", munged, account=0) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="session")
+def account_gateway(place, munged):
+    """A gateway of an account without privileges, as sites should have it."""
+    with _running(place / "account", munged, account=ACCOUNT) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="session", params=["root", "account"])
+def gateway(request):
+    return request.getfixturevalue(f"{request.param}_gateway")
+
+
+@pytest.fixture
+def home(place, request):
+    """`home(uid)`: an open directory of a user's own, of this test only."""
+    made = {}
+
+    def make(uid=ALICE):
+        if uid not in made:
+            made[uid] = Path(tempfile.mkdtemp(prefix=f"user{uid}-", dir=place))
+            made[uid].chmod(0o755)
+            os.chown(made[uid], uid, uid)
+        return made[uid]
+
+    return make
+
+
+@pytest.fixture
+def shifterimg(tmp_path, munged, home):
+    """`shifterimg(gateway, "import", …, by=ALICE)`: what a user types."""
+
+    def run(gateway, *arguments, by=ALICE, check=True):
+        config = home(by) / "udiRoot.conf"
+        config.write_text(
+            "udiMount=/var/udiMount\nloopMount=/var/udiLoopMount\nimagePath=/images\n"
+            "udiRootPath=/opt/shifter\npopulateEtcDynamically=1\ndefaultImageType=docker\n"
+            f"system={SYSTEM}\nimageGateway={gateway.url}\nmungeSocketPath={munged}\n"
+        )
+        command = ["setpriv", f"--reuid={by}", f"--regid={by}", "--clear-groups", PROGRAM]
+        result = subprocess.run(
+            [*command, "--config", config, *map(str, arguments)],
+            capture_output=True, text=True, timeout=60, check=False, cwd=home(by),
+        )  # fmt: skip
+        if check:
+            assert result.returncode == 0, result.stderr + gateway.log[-2000:]
+        return result
+
+    return run
+
+
+@pytest.fixture
+def imported(shifterimg):
+    """`imported(gateway, path, tag)`: import; the tree in the image that the system now has."""
+
+    def run(gateway, path, tag, *options, by=ALICE):
+        shifterimg(gateway, "import", *options, path, tag, by=by)
+        found = shifterimg(gateway, "lookup", f"custom:{tag}", by=by)
+        return gateway.image_dir / f"{found.stdout.strip()}.squashfs"
+
+    return run
+
+
+@pytest.fixture
+def tree_in(tmp_path):
+    """`tree_in(image)`: what a mounted image holds, see `content_of_tree`."""
+    place = tmp_path / "mounted"
+    place.mkdir()
+
+    def look(image):
+        subprocess.run(["mount", "-t", "squashfs", "-o", "loop,ro", image, place], check=True)
+        try:
+            return content_of_tree(place)
+        finally:
+            subprocess.run(["umount", place], check=True)
+
+    return look
