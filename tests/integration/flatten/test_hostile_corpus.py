@@ -37,6 +37,8 @@ BASE = [
     file("plain", "plain"),
 ]
 
+CHAIN = [hard_link(f"{number + 1}", f"{number}") for number in range(40)]
+
 # Stacks over BASE that both read alike.
 ALIKE: dict[str, list[list[Entry]]] = {
     "through a link to the host's root": [[file("host/tmp/escaped", "x")]],
@@ -56,9 +58,7 @@ ALIKE: dict[str, list[list[Entry]]] = {
     "a hard link under a link": [[hard_link("lib/h", "etc/passwd")]],
     "a hard link that replaces its target's directory": [[hard_link("usr", "plain")]],
     "a hard link to what is whited out above": [[hard_link("h", "plain")], [whiteout("plain")]],
-    "a chain of hard links": [
-        [file("0", "x")] + [hard_link(f"{n + 1}", f"{n}") for n in range(40)]
-    ],
+    "a chain of hard links": [[file("0", "x"), *CHAIN]],
     "a whiteout of a link to a directory": [[whiteout("lib")]],
     "a whiteout through a link": [[whiteout("lib/libc")]],
     "a whiteout through a link to the host": [[whiteout("host/etc/passwd")]],
