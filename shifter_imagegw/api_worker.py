@@ -24,10 +24,12 @@ from shifter_imagegw import broken_request
 log = logging.getLogger(__name__)
 
 REQUEST_SECONDS = 10.0  # to send a request
+_LEAVING_SECONDS = 1.0  # to read an answer that ends the connection
 _LONGEST_REQUEST = 160 << 10  # bytes to wait for: one header of 64 KiB, and a body
+_LONGEST_HEAD = 80 << 10  # bytes; gunicorn refuses what comes of a longer one
 _LONGEST_BODY = 64 << 10  # bytes; the application refuses longer ones unread
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*\r\n", re.IGNORECASE)
-_CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked", re.IGNORECASE)
 _ASKS_FIRST = re.compile(rb"\r\nexpect:", re.IGNORECASE)
 
 
@@ -39,6 +41,7 @@ class ApiWorker(ThreadWorker):  # type: ignore[misc]
         self._arriving: dict[Any, float] = {}  # connections, each with its deadline
         self._seen: dict[Any, int] = {}  # bytes that have come of the request of each of them
         self._reading: dict[Any, float] = {}  # those whose rest a thread may be reading
+        self._leaving: dict[Any, float] = {}  # those that have had their last answer
 
     def enqueue_req(self, conn: Any) -> None:  # noqa: ANN401
         """Take a connection that may bring a request; called in the event loop alone."""
@@ -53,7 +56,21 @@ class ApiWorker(ThreadWorker):  # type: ignore[misc]
 
     def finish_request(self, conn: Any, fs: Any) -> None:  # noqa: ANN401
         self._reading.pop(conn, None)
-        super().finish_request(conn, fs)
+        if fs.cancelled() or fs.exception() or fs.result():
+            super().finish_request(conn, fs)
+            return
+        # To close at once would take the answer from a client that is still sending; gunicorn
+        # waits here for it to hang up, and with it would wait everybody else.
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._close(conn)
+            return
+        conn.sock.setblocking(False)
+        self._leaving[conn] = time.monotonic() + _LEAVING_SECONDS
+        self.poller.register(
+            conn.sock, selectors.EVENT_READ, functools.partial(self._see_off, conn)
+        )
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:  # noqa: ANN401
         """Answer what is no HTTP; gunicorn would quote it in the log, credentials included."""
@@ -71,8 +88,9 @@ class ApiWorker(ThreadWorker):  # type: ignore[misc]
         now = time.monotonic()
         for conn in [one for one, deadline in self._arriving.items() if force or deadline <= now]:
             self._forget_arriving(conn)
-            self.nr_conns -= 1
-            conn.close()
+            self._close(conn)
+        for conn in [one for one, deadline in self._leaving.items() if force or deadline <= now]:
+            self._forget_leaving(conn)
         for conn in [one for one, deadline in self._reading.items() if deadline <= now]:
             del self._reading[conn]
             # Who waits for a body finds its end; an answer that is under way is not disturbed.
@@ -85,6 +103,25 @@ class ApiWorker(ThreadWorker):  # type: ignore[misc]
             self._hand_over(conn, self._forget_arriving(conn))
         else:
             self._seen[conn] = seen
+
+    def _see_off(self, conn: Any, _: object) -> None:  # noqa: ANN401
+        try:
+            has_hung_up = not conn.sock.recv(_LONGEST_REQUEST)
+        except BlockingIOError:
+            return
+        except OSError:
+            has_hung_up = True
+        if has_hung_up:
+            self._forget_leaving(conn)
+
+    def _forget_leaving(self, conn: Any) -> None:  # noqa: ANN401
+        self.poller.unregister(conn.sock)
+        del self._leaving[conn]
+        self._close(conn)
+
+    def _close(self, conn: Any) -> None:  # noqa: ANN401
+        self.nr_conns -= 1
+        conn.close()
 
     def _hand_over(self, conn: Any, deadline: float) -> None:  # noqa: ANN401
         self._reading[conn] = deadline
@@ -103,7 +140,7 @@ def is_whole(seen: bytes) -> bool:
     if len(seen) >= _LONGEST_REQUEST:
         return True
     if not separator:
-        return False
+        return len(seen) >= _LONGEST_HEAD
     header += b"\r\n"
     if _ASKS_FIRST.search(header):
         return True  # the body comes when a thread has answered

@@ -182,7 +182,12 @@ def _refuse_head() -> None:
 
 
 def _body() -> RequestBody:
+    too_long = BodyTooLongError("the request's body is too long")
     try:
-        return RequestBody(request.get_data(cache=False))
+        text = request.get_data(cache=False)
     except RequestEntityTooLarge:
-        raise BodyTooLongError("the request's body is too long") from None
+        raise too_long from None
+    # Of a body that comes in chunks, without a length, no more than this is read.
+    if len(text) >= current_app.config["MAX_CONTENT_LENGTH"]:
+        raise too_long
+    return RequestBody(text)
