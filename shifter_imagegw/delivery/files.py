@@ -16,6 +16,7 @@ from shifter_imagegw.run import run
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 
@@ -50,11 +51,43 @@ def size_of(path: Path) -> int:
     """Bytes of a file, or of all files below a directory."""
     if not path.is_dir():
         return path.stat().st_size
-    total = 0
-    for _, _, names, descriptor in os.fwalk(path):
-        found = (os.stat(name, dir_fd=descriptor, follow_symlinks=False) for name in names)
-        total += sum(file.st_size for file in found if stat.S_ISREG(file.st_mode))
+    here = os.open(path, _DIRECTORY)
+    try:
+        total, below = _scan(here)
+        # One descriptor and no recursion, however deep a tree is: images may be hostile.
+        waiting = [below]
+        while waiting:
+            if waiting[-1]:
+                here = _moved(here, waiting[-1].pop())
+                size, below = _scan(here)
+                total += size
+                waiting.append(below)
+            else:
+                waiting.pop()
+                if waiting:
+                    here = _moved(here, "..")
+    finally:
+        os.close(here)
     return total
+
+
+def _scan(directory: int) -> tuple[int, list[str]]:
+    """Bytes of the files in a directory, and the names of the directories in it."""
+    size, below = 0, []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                below.append(entry.name)
+            elif entry.is_file(follow_symlinks=False):
+                size += entry.stat(follow_symlinks=False).st_size
+    return size, below
+
+
+def _moved(here: int, name: str) -> int:
+    """Go to a directory in, or above, the one that `here` is; that is closed."""
+    there = os.open(name, _DIRECTORY, dir_fd=here)
+    os.close(here)
+    return there
 
 
 def remove(path: Path) -> None:
