@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 
 SWEEP_EVERY = 3.0  # seconds
 SWEEPER_FOR = timedelta(seconds=10)  # how long the one stays elected that does it for a machine
-CLEAN_EVERY = 10.0  # seconds
-CLEANER_FOR = timedelta(seconds=15)
+CLEAN_EVERY = 3.0  # seconds
+CLEANER_FOR = timedelta(seconds=10)
 
 # A worker of another machine that holds no job, and has written nothing for so long, is dead, or
 # one of another gateway that shares the directory.

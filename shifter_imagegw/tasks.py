@@ -116,6 +116,7 @@ def worker_app(config: GatewayConfig) -> Celery:
         worker_redirect_stdouts=False,
         worker_send_task_events=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_enable_prefetch_count_reduction=False,
         worker_consumer="shifter_imagegw.celery_consumer:PatientConsumer",
         broker_connection_retry=True,
         broker_connection_retry_on_startup=True,

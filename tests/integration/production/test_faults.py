@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Whatever part is killed, at whatever stage of a pull: it ends once, and well."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.integration.conftest import PushedImage, wait_until
+from tests.integration.production.gates import STAGES, gate_of
+from tests.integration.production.site import Site, kill_all
+from tests.mongodb import MongoServer
+from tests.redis_server import RedisServer
+
+pytestmark = [pytest.mark.registry, pytest.mark.redis, pytest.mark.mongodb]
+
+WITHIN = 30  # seconds, from when the part is back
+
+
+@dataclasses.dataclass
+class Parts:
+    """What can be killed."""
+
+    site: Site
+    redis: RedisServer
+    mongo: MongoServer
+
+
+@pytest.fixture
+def parts(site: Site, redis_server: RedisServer, mongo_server: MongoServer) -> Parts:
+    """All of them, running."""
+    if "api" not in site.processes:
+        site.start_api()
+    if "worker" not in site.processes:
+        site.start_worker("worker")
+    return Parts(site, redis_server, mongo_server)
+
+
+@contextlib.contextmanager
+def held_pulls(
+    site: Site, push_new: Callable[..., PushedImage]
+) -> Iterator[dict[str, PushedImage]]:
+    """A pull at each stage; the gates are opened on the way out."""
+    images = {stage: push_new(stage) for stage in STAGES}
+    gates = {
+        stage: gate_of(stage, image.name.partition(":")[0], image.image_id)
+        for stage, image in images.items()
+    }
+    for gate in gates.values():
+        site.gates.shut(gate)
+    try:
+        for image in images.values():
+            site.pull(image)
+        for gate in gates.values():
+            wait_until(lambda gate=gate: site.gates.is_reached(gate), what=f"a pull at {gate}")
+        yield images
+    finally:
+        for gate in gates.values():
+            site.gates.open(gate)
+
+
+def test_pool_children_that_are_killed(parts, push_new):
+    with held_pulls(parts.site, push_new) as images:
+        kill_all(parts.site.children("worker"))
+
+    for image in images.values():
+        parts.site.assert_pulled_once(image)
+        assert parts.site.starts(image) == 2
+
+
+def test_a_worker_that_is_killed(parts, push_new):
+    with held_pulls(parts.site, push_new) as images:
+        parts.site.kill("worker")
+
+    parts.site.start_worker("worker")
+    for image in images.values():
+        parts.site.assert_pulled_once(image)
+        assert parts.site.starts(image) == 2
+
+
+def test_a_worker_that_is_stopped_hands_its_work_back_in_time(parts, push_new):
+    with held_pulls(parts.site, push_new) as images:
+        seconds = parts.site.stop("worker")
+
+    assert seconds < 12
+    with parts.site.open_catalog() as catalog:
+        assert catalog.workers() == []
+        assert catalog.count_claimable(["alpha"], time.time()) == {"alpha": len(images)}
+    parts.site.start_worker("worker")
+    for image in images.values():
+        parts.site.assert_pulled_once(image)
+
+
+def test_an_api_that_is_killed(parts, push_new):
+    with held_pulls(parts.site, push_new) as images:
+        parts.site.kill("api")
+
+    parts.site.start_api()
+    for image in images.values():
+        parts.site.assert_pulled_once(image)
+        assert parts.site.starts(image) == 1
+
+
+def test_a_redis_that_is_killed_and_one_that_forgets(parts, push_new):
+    late, later = push_new("late"), push_new("later")
+    with held_pulls(parts.site, push_new) as images:
+        parts.redis.empty()
+        parts.redis.kill()
+        started = time.monotonic()
+        parts.site.pull(late)
+        parts.site.pull(later)
+        assert time.monotonic() - started < 2
+
+    parts.redis.start()
+    for image in [*images.values(), late, later]:
+        parts.site.assert_pulled_once(image)
+        assert parts.site.starts(image) == 1
+
+
+def test_a_mongodb_that_is_killed(parts, push_new):
+    with held_pulls(parts.site, push_new) as images:
+        parts.mongo.kill()
+
+    # Now the pulls go on, and want to say so.
+    time.sleep(3)
+    parts.mongo.start()
+    for image in images.values():
+        parts.site.assert_pulled_once(image)
+        assert parts.site.starts(image) == 1
