@@ -24,7 +24,6 @@ _STRATEGIES = {
     **{name: name for name in ("default", "filtered", "fixed")},
     **{"huffman_only": "huffman", "run_length_encoded": "rle"},
 }
-_ALGORITHMS = ("lzo1x_1", "lzo1x_1_11", "lzo1x_1_12", "lzo1x_1_15", "lzo1x_999")
 _FILTERS = ("x86", "arm", "armthumb", "powerpc", "sparc", "ia64")
 _BLOCK_SIZES = [1 << bits for bits in range(12, 21)]
 _JOBS_MAX = 16
@@ -143,6 +142,7 @@ class _Found:
         self.compressor = "zstd"
         self.level: int | None = None
         self.extra: dict[str, tuple[str, ...]] = {}  # by option of mksquashfs
+        self.dictionary: Callable[[int], int] | None = None  # its size, by that of a block
         self.rest: dict[str, int] = {}
 
     def options(self) -> SquashfsOptions:
@@ -157,12 +157,15 @@ class _Found:
                 f"-Xcompression-level of {self.compressor} must be {levels[0]} to {levels[-1]},"
                 f" not {self.level}"
             )
-        extra = tuple(word for words in self.extra.values() for word in words)
+        block_size = self.rest.get("block_size", SquashfsOptions.block_size)
+        extra = [word for words in self.extra.values() for word in words]
+        if self.dictionary is not None:
+            extra.append(f"dictsize={_dictionary(self.dictionary(block_size), block_size)}")
         return SquashfsOptions(
             compressor=self.compressor,
             level=self.level,
-            extra=extra,
-            block_size=self.rest.get("block_size", SquashfsOptions.block_size),
+            extra=tuple(extra),
+            block_size=block_size,
             jobs=self.rest.get("jobs", 0),
             exportable=bool(self.rest.get("exportable")),
             tail_packing=bool(self.rest.get("tail_packing", True)),
@@ -193,9 +196,13 @@ def _take_jobs(found: _Found, option: str, rest: Rest) -> None:
 
 def _take_dictionary(found: _Found, option: str, rest: Rest) -> None:
     value = _value(option, rest)
-    if not value.rstrip("%KMkm").isdecimal():
-        raise _error(f"{option} must be a size or a percentage of a block, not {value!r}")
-    found.extra[option] = (f"dictsize={value.upper()}",)
+    if value.endswith("%"):
+        per_mille = _tenths(option, value[:-1])  # such as 37.5 %
+        found.dictionary = lambda block: block * per_mille // 1000
+    else:
+        size = _number(option, value)
+        found.dictionary = lambda _: size
+    found.extra[option] = ()
 
 
 def _take_window(found: _Found, option: str, rest: Rest) -> None:
@@ -218,7 +225,10 @@ def _take_filters(found: _Found, option: str, rest: Rest) -> None:
 
 
 def _take_algorithm(found: _Found, option: str, rest: Rest) -> None:
-    found.extra[option] = (f"algorithm={_one_of(_ALGORITHMS, option, _value(option, rest))}",)
+    value = _value(option, rest)
+    if value != "lzo1x_999":
+        raise _error(f"{option} must be lzo1x_999, not {value!r}: to pack faster, use -comp lz4")
+    found.extra[option] = ("algorithm=lzo1x_999",)
 
 
 def _take_hc(found: _Found, option: str, rest: Rest) -> None:
@@ -253,6 +263,16 @@ _BELONGS_TO = {
 }
 
 
+def _dictionary(size: int, block_size: int) -> int:
+    odd = size // (size & -size) if size else 0  # how often the largest power of two is in it
+    if odd not in (1, 3) or not 8192 <= size <= block_size:
+        raise _error(
+            f"-Xdict-size must be a power of two, or that and a half, from 8K to the size of a"
+            f" block, not {size} bytes"
+        )
+    return size
+
+
 def _value(option: str, rest: Rest) -> str:
     value = next(rest, None)
     if value is None:
@@ -277,6 +297,11 @@ def _number(option: str, value: str) -> int:
     if not digits.isdecimal():
         raise _error(f"{option} must be a number, not {value!r}")
     return int(digits) * factor
+
+
+def _tenths(option: str, value: str) -> int:
+    whole, _, tenth = value.partition(".")
+    return 10 * _number(option, whole) + _number(option, tenth or "0")
 
 
 def _error(problem: str) -> ConversionError:
