@@ -48,7 +48,7 @@ def nothing_is_queued(gateway):
     yield
     answer = gateway.request("GET", f"/api/queue/{SYSTEM}/")
     images = {item["image"] for item in answer.json()["list"]}
-    assert not images & {"app:1", "a", "x:1"}, images
+    assert not images & {"app:1", "a", "refused:1"}, images
 
 
 def parsed(answer):
@@ -232,7 +232,7 @@ def test_a_body_that_is_not_understood_is_refused(ask, body, status, text):
     ],
 )
 def test_an_import_that_cannot_be_meant_is_refused(ask, fields, status, text):
-    answer = ask("POST", f"/api/doimport/{SYSTEM}/custom/x:1/", json.dumps(fields).encode())
+    answer = ask("POST", f"/api/doimport/{SYSTEM}/custom/refused:1/", json.dumps(fields).encode())
 
     assert_refused(answer, status, text)
 

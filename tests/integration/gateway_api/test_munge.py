@@ -49,6 +49,12 @@ def test_an_expired_credential_is_refused(api):
     assert "it has expired" in reason_of(api.get(LIST, expired_credential(api.socket)))
 
 
+def test_a_credential_from_the_future_is_refused(api, munge_ahead):
+    credential = munge.encode(socket=str(munge_ahead))
+
+    assert "made in the future" in reason_of(api.get(LIST, credential))
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -73,6 +79,20 @@ def test_a_credential_of_another_cluster_is_refused(api):
     assert "with another key" in reason_of(api.get("/api/list/theirs/", api.credential()))
 
 
+def test_each_system_believes_its_own_munge_alone(api):
+    assert api.get("/api/list/theirs/", api.foreign_credential()).status_code == 200
+    assert "with another key" in reason_of(api.get(LIST, api.foreign_credential()))
+    assert api.get(LIST, api.credential()).status_code == 200
+
+
+def test_a_credential_that_another_system_has_seen_is_still_used_up_here_only_once(api):
+    credential = api.credential()
+
+    assert "with another key" in reason_of(api.get("/api/list/theirs/", credential))
+    assert api.get(LIST, credential).status_code == 200
+    assert "it was used before" in reason_of(api.get(LIST, credential))
+
+
 def test_a_munge_that_is_down_is_said_to_be(api):
     response = api.get("/api/list/down/", api.credential())
 
@@ -82,7 +102,7 @@ def test_a_munge_that_is_down_is_said_to_be(api):
 
 def test_the_puller_is_who_made_the_credential_and_logins_ride_in_it_sealed(api):
     logins = {"reg": "me:se:cret"}
-    payload = json.dumps({"authorized_locations": logins}).encode()
+    payload = json.dumps({"authorized_locations": logins | {"other": "x:y"}}).encode()
 
     assert api.post(PULL, api.credential(payload)).status_code == 200
 
