@@ -81,8 +81,11 @@ def _mounted_by_fuse(image: Path, format: str, place: Path) -> Iterator[View]:
               _FUSE_PROGRAMS[format], "-f", "-o", "ro", str(image), str(place)]  # fmt: skip
 
     def is_mounted(process: int) -> bool:
-        with open(f"/proc/{process}/mountinfo", "rb") as mounts:
-            return b" %b " % _as_in_mountinfo(place) in mounts.read()
+        try:
+            mounts = Path(f"/proc/{process}/mountinfo").read_bytes()
+        except OSError:  # it has just ended
+            return False
+        return b" %b " % _as_in_mountinfo(place) in mounts
 
     with running(holder, is_mounted, failing=PullError, package="squashfuse") as process:
         prefix = ("nsenter", f"--target={process}", "--user", "--preserve-credentials")
