@@ -129,6 +129,11 @@ def test_keys_of_ours():
     assert config.image_owners == ["shifter", "1234"]
 
 
+def test_both_the_gateway_and_the_index_are_asked_in_the_order_that_the_site_says():
+    assert parse().image_lookup == ("gateway", "index")
+    assert parse("imageLookup=index gateway\nimageLookup = index\n").image_lookup == ("index",)
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -148,6 +153,9 @@ def test_keys_of_ours():
         ("loopMount=/var/../x", "loopMount must be an absolute path without '..'"),
         ("imagePath=images", "imagePath must be an absolute path without '..'"),
         ("udiMount=//", "udiMount must be a directory other than /, not '//'"),
+        ("imageLookup=", "imageLookup must be gateway, index, or both in either order, not ''"),
+        ("imageLookup=index index", "imageLookup must be gateway, index, or both in either order"),
+        ("imageLookup=gateways", "imageLookup must be gateway, index, or both in either order"),
         ("etcPath=etc", "etcPath must be an absolute path without '..'"),
     ],
 )
