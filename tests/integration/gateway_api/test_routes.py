@@ -82,6 +82,7 @@ def test_an_import_is_asked_for_followed_found_counted_and_removed(site, tmp_pat
     assert record["status"] == "READY", record["status_message"]
     assert seen <= {"PENDING", "PULLING", "EXAMINATION", "CONVERSION", "TRANSFER", "READY"}
     assert record["userACL"] == [0, 1]
+    assert record["expiration"] == pytest.approx(record["last_pull"], abs=5)
 
     found = site.lookup("custom:tool:1").json()
     assert (found["id"], found["tag"]) == (record["id"], ["tool:1"])
@@ -102,6 +103,15 @@ def test_an_import_that_fails_says_why(site, tmp_path, wait_for):
         return record if record["status"] == "FAILURE" else None
 
     assert "none.sqsh" in wait_for(failure)["status_message"]
+
+
+def test_a_pull_arms_the_expiration_and_shows_it(gateway, push_image, make_layer):
+    image = push_image("lib/armed:1", [make_layer(("data", os.urandom(100)))])
+
+    record = gateway.wait(image.reference)
+
+    ninety_days = 90 * 24 * 3600
+    assert record["expiration"] == pytest.approx(record["last_pull"] + ninety_days, abs=5)
 
 
 def test_what_nobody_uses_any_more_is_removed(site, push_image, make_layer, wait_for):
