@@ -145,7 +145,8 @@ class SshDelivery:
         self._change_index(remote_scripts.INDEX, image_type, tag, image_id)
 
     def unindex(self, image_type: str, tag: str, image_id: str) -> None:
-        self._change_index(remote_scripts.UNINDEX, image_type, tag, image_id)
+        if tag_index.is_possible(image_type, tag):
+            self._change_index(remote_scripts.UNINDEX, image_type, tag, image_id)
 
     def indexed(self) -> list[IndexEntry]:
         answers = self._run_on_hosts("read", remote_scripts.LIST_INDEX, places.DIRECTORY)

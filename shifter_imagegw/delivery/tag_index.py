@@ -38,7 +38,7 @@ def rebuild(system: str, catalog: Catalog, delivery: Delivery) -> Rebuilt:
         (record.image_type, tag)
         for record in catalog.list_ready(system)
         for tag in record.tags
-        if _can_be_indexed(record.image_type, tag)
+        if is_possible(record.image_type, tag)
     }
     known = {(entry.image_type, entry.tag): entry.image_id for entry in delivery.indexed()}
     written = removed = 0
@@ -56,8 +56,8 @@ def rebuild(system: str, catalog: Catalog, delivery: Delivery) -> Rebuilt:
     return Rebuilt(written=written, removed=removed)
 
 
-def _can_be_indexed(image_type: str, tag: str) -> bool:
-    """Old catalogs may hold names that nobody can ask for."""
+def is_possible(image_type: str, tag: str) -> bool:
+    """Whether anybody can ask for this name; old catalogs may hold others."""
     try:
         return image_type in places.IMAGE_TYPES and bool(ImageReference.checked(image_type, tag))
     except InvalidReferenceError:
@@ -86,6 +86,8 @@ def write(directory: Path, image_type: str, tag: str, image_id: str) -> None:
 
 def forget(directory: Path, image_type: str, tag: str, image_id: str) -> None:
     """Forget the name if it means this image; no complaint if it is not there."""
+    if not is_possible(image_type, tag):
+        return
     entry = directory / place_of(image_type, tag, image_id)
     if _read(entry) != image_id:
         return

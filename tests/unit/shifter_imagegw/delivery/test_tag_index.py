@@ -96,6 +96,11 @@ def test_a_name_that_moves_while_it_is_forgotten_stays(delivery, directory, monk
     assert os.listdir(directory / ".tags") == ["docker"]
 
 
+@pytest.mark.parametrize(("image_type", "tag"), [("docker", "bad name"), ("odd", "x:1")])
+def test_a_name_that_cannot_be_there_is_forgotten_already(delivery, image_type, tag):
+    delivery.unindex(image_type, tag, ID)
+
+
 @pytest.mark.parametrize(
     ("image_type", "tag", "image_id"),
     [
