@@ -7,8 +7,8 @@ tree gives the same bytes. What changes while it is read is an error, not half a
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -51,40 +51,57 @@ class Tree:
         self._linked: dict[tuple[int, int], bytes] = {}  # device and inode -> the first path
 
     def write(self, root: int) -> FlattenReport:
+        """Write all that is below `root`, an open directory."""
         status = os.fstat(root)
         self._writer.directory(b"", status.st_mode, _mtime(status))
-        self._write_below(root, b"", depth=0)
+        open_ones = [(root, _entries(root, b""))]
+        try:
+            while open_ones:
+                directory, entries = open_ones[-1]
+                entry = next(entries, None)
+                if entry is None:
+                    open_ones.pop()
+                    os.close(directory)
+                elif (inner := self._entry(entry)) is not None:
+                    open_ones.append((inner, _entries(inner, entry.path)))
+                    _require_shallow(len(open_ones), entry)
+        finally:
+            for directory, _ in open_ones:
+                os.close(directory)
         self._writer.finish()
         self._report.entries = self._writer.entries
         return self._report
 
-    def _write_below(self, directory: int, path: bytes, depth: int) -> None:
-        if depth > _DEEPEST:
-            raise PullError(f"the tree is more than {_DEEPEST} directories deep: {show(path)}")
-        for entry in _entries(directory, path):
-            self._spend_entry(entry)
-            if stat.S_ISDIR(entry.status.st_mode):
-                self._directory(entry, depth)
-            elif stat.S_ISREG(entry.status.st_mode):
-                self._file(entry)
-            elif stat.S_ISLNK(entry.status.st_mode):
-                target = os.readlink(entry.name, dir_fd=directory)
-                self._writer.symlink(entry.path, target, _mtime(entry.status))
-            else:
-                self._report.count_dropped(_kind_of(entry.status))
+    def _entry(self, entry: Entry) -> int | None:
+        """Write an entry; a directory that is to be gone through, open."""
+        self._spend_entry(entry)
+        if stat.S_ISDIR(entry.status.st_mode):
+            self._writer.directory(entry.path, entry.status.st_mode, _mtime(entry.status))
+            return self._entered(entry)
+        if stat.S_ISREG(entry.status.st_mode):
+            self._file(entry)
+        elif stat.S_ISLNK(entry.status.st_mode):
+            target = os.readlink(entry.name, dir_fd=entry.directory)
+            self._writer.symlink(entry.path, target, _mtime(entry.status))
+        else:
+            self._report.count_dropped(_kind_of(entry.status))
+        return None
 
-    def _directory(self, entry: Entry, depth: int) -> None:
-        self._writer.directory(entry.path, entry.status.st_mode, _mtime(entry.status))
-        with _opened(entry, _OPEN_DIRECTORY) as directory:
+    def _entered(self, entry: Entry) -> int | None:
+        directory = _open(entry, _OPEN_DIRECTORY)
+        try:
             status = os.fstat(directory)
             # /proc and its like: the runtime brings its own; what is in them here is nobody's.
-            if status.st_dev in self._rules.pseudo_devices:
-                return
-            self._rules.require(directory, status, _READ | _SEARCH, show(entry.path))
-            self._write_below(directory, entry.path, depth + 1)
+            if status.st_dev not in self._rules.pseudo_devices:
+                self._rules.require(directory, status, _READ | _SEARCH, show(entry.path))
+                return os.dup(directory)
+        finally:
+            os.close(directory)
+        return None
 
     def _file(self, entry: Entry) -> None:
-        with _opened(entry, _OPEN_NAME) as name:
+        name = _open(entry, _OPEN_NAME)
+        try:
             status = os.fstat(name)
             identity = (status.st_dev, status.st_ino)
             if not stat.S_ISREG(status.st_mode):
@@ -95,6 +112,8 @@ class Tree:
             self._rules.require(name, status, _READ, show(entry.path))
             self._spend_bytes(status.st_size)
             file = _readable(name, status, entry.path)
+        finally:
+            os.close(name)
         try:
             data = _padded(file, status, entry.path)
             size = status.st_size
@@ -139,18 +158,20 @@ def _entries(directory: int, path: bytes) -> Iterator[Entry]:
         yield Entry(directory, name, prefix + name, status)
 
 
-@contextlib.contextmanager
-def _opened(entry: Entry, flags: int) -> Iterator[int]:
+def _open(entry: Entry, flags: int) -> int:
     try:
-        descriptor = os.open(entry.name, flags, dir_fd=entry.directory)
+        return os.open(entry.name, flags, dir_fd=entry.directory)
     except (FileNotFoundError, NotADirectoryError):
         raise _changed(entry.path) from None
     except OSError as error:
+        if error.errno == errno.ELOOP:  # a symbolic link by now
+            raise _changed(entry.path) from None
         raise _unreadable(entry.path, error) from error
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+
+
+def _require_shallow(depth: int, entry: Entry) -> None:
+    if depth > _DEEPEST:
+        raise PullError(f"the tree is more than {_DEEPEST} directories deep: {show(entry.path)}")
 
 
 def _readable(descriptor: int, status: os.stat_result, path: bytes) -> int:

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 import os
 import shutil
 import subprocess
@@ -13,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import SYSTEM, Gateway, require_program
+from tests.integration.conftest import SYSTEM, Gateway, require_program, wait_until
 from tests.integration.importers.trees import content_of_tree
 
 ALICE, BOB, ACCOUNT = 61001, 61002, 61009  # uids that no account of the machine has
@@ -76,6 +78,14 @@ def root_gateway(place, munged):
 def account_gateway(place, munged):
     """A gateway of an account without privileges, as sites should have it."""
     with _running(place / "account", munged, account=ACCOUNT) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def trusting_gateway(place, munged, request):
+    """A gateway of a test's own that takes squashfs files of Alice as they are."""
+    directory = place / request.node.name
+    with _running(directory, munged, account=ACCOUNT, TrustedImporters=[str(ALICE)]) as gateway:
         yield gateway
 
 
@@ -148,3 +158,44 @@ def tree_in(tmp_path):
             subprocess.run(["umount", place], check=True)
 
     return look
+
+
+@pytest.fixture
+def ask_of(munged):
+    """`ask_of(gateway, path, format)`: the record of an import at its end, by HTTP alone."""
+    numbers = itertools.count(1)
+
+    def run(gateway, path, file_format="auto", *, by=ALICE, **lists):
+        tag = f"asked{next(numbers)}-{os.urandom(4).hex()}:1"
+
+        def ended():
+            command = ["setpriv", f"--reuid={by}", f"--regid={by}", "--clear-groups"]
+            munge = [require_program("munge"), "--no-input", f"--socket={munged}"]
+            credential = subprocess.run([*command, *munge], check=True, capture_output=True)
+            answer = gateway.request(
+                "POST",
+                f"/api/doimport/{SYSTEM}/custom/{tag}/",
+                headers={"authentication": credential.stdout.decode().strip()},
+                json={"filepath": str(path), "format": file_format, **lists},
+            )
+            assert answer.status_code == 200, answer.text
+            record = answer.json()
+            return record if record["status"] in ("READY", "FAILURE") else None
+
+        return wait_until(ended, what=f"the import of {path}")
+
+    return run
+
+
+@pytest.fixture
+def ask(ask_of, gateway):
+    return functools.partial(ask_of, gateway)
+
+
+def failure(record):
+    """Why an import failed, in one sentence."""
+    assert record["status"] == "FAILURE", record
+    assert "\n" not in record["status_message"]
+    assert "Traceback" not in record["status_message"]
+    assert "did not expect" not in record["status_message"]
+    return record["status_message"]
