@@ -6,11 +6,9 @@ from __future__ import annotations
 import os
 
 import pytest
+from click.testing import CliRunner
 
-from shifter_imagegw import config as configuration
-from shifter_imagegw.catalog.opening import open_catalog
-from shifter_imagegw.delivery import tag_index
-from shifter_imagegw.delivery.opening import open_delivery
+from shifter_imagegw import index_command
 from tests.integration.conftest import layer, wait_until
 from tests.integration.delivery.conftest import ACCOUNT
 
@@ -81,11 +79,9 @@ def test_a_lost_index_is_made_anew_from_the_catalog(make_gateway, push_image, re
     far = make_gateway(Platforms={SYSTEM: remote})
     far.wait(image.reference)
     (image_dir / ".tags/docker/lib%2Flost:1").rename(image_dir / ".tags/docker/lib%2Fno:1")
-    config = configuration.load(far.config_path)
-    catalog = open_catalog(config)
 
-    rebuilt = tag_index.rebuild(SYSTEM, catalog, open_delivery(config.systems[SYSTEM], config))
-    catalog.close()
+    arguments = ["rebuild", "--config", str(far.config_path)]
+    done = CliRunner().invoke(index_command.index, arguments, catch_exceptions=False)
 
-    assert rebuilt == tag_index.Rebuilt(written=1, removed=1)
+    assert done.output == f"{SYSTEM}: 1 names written, 1 removed\n"
     assert os.listdir(image_dir / ".tags/docker") == ["lib%2Flost:1"]
