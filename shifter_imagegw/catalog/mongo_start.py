@@ -159,20 +159,28 @@ def _end_duplicate(images: Images, document: Document, update: Document) -> None
 
 
 def _create_indexes(collection: Collection[Document], indexes: list[IndexModel]) -> None:
-    for index in indexes:
-        try:
-            collection.create_indexes([index])
-        except OperationFailure as error:
-            if error.code not in _OTHER_INDEX_IS_THERE:
-                raise
-            name = index.document["name"]
-            if index.document.get("unique"):
-                raise CatalogError(
-                    f"index {name!r} of collection {collection.name!r} is not what the gateway "
-                    "needs: drop it, the gateway makes it anew"
-                ) from error
-            log.warning("the site's own index is kept collection=%s in place of=%s",
-                        collection.name, name)  # fmt: skip
+    try:
+        collection.create_indexes(indexes)
+    except OperationFailure as error:
+        if error.code not in _OTHER_INDEX_IS_THERE:
+            raise
+        for index in indexes:
+            _create_index(collection, index)
+
+
+def _create_index(collection: Collection[Document], index: IndexModel) -> None:
+    try:
+        collection.create_indexes([index])
+    except OperationFailure as error:
+        if error.code not in _OTHER_INDEX_IS_THERE:
+            raise
+        name = index.document["name"]
+        if index.document.get("unique"):
+            raise CatalogError(
+                f"index {name!r} of collection {collection.name!r} is not what the gateway "
+                "needs: drop it, the gateway makes it anew"
+            ) from error
+        log.warning("an index of the site's own serves collection=%s for=%s", collection.name, name)
 
 
 def _resolve_duplicates(images: Images) -> None:
