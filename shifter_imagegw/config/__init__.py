@@ -131,7 +131,7 @@ class GatewayConfig:
             systems=systems,
             locations=locations,
             default_location=_one_of(fields, "DefaultImageLocation", locations),
-            default_format=fields.take("DefaultImageFormat", str),
+            default_format=values.spelled_format(fields.take("DefaultImageFormat", str)),
             cache_directory=cache_directory,
             expand_directory=fields.optional_path("ExpandDirectory") or cache_directory / "expand",
             catalog_path=fields.optional_path("CatalogPath") or cache_directory / "catalog.sqlite",

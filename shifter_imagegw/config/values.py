@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from shifter_common.metadata import IMAGE_FORMATS
 from shifter_imagegw.config.fields import Fields
 from shifter_imagegw.errors import ConfigError
 
@@ -92,7 +93,12 @@ def words(fields: Fields, key: str) -> tuple[str, ...]:
 
 def words_by_format(fields: Fields, key: str) -> Mapping[str, tuple[str, ...]]:
     section = Fields(fields.name(key), fields.optional(key, dict) or {})
-    return {image_format: words(section, image_format) for image_format in section.left()}
+    return {spelled_format(name): words(section, name) for name in section.left()}
+
+
+def spelled_format(text: str) -> str:
+    """An image format as .meta files spell it, however the site does: `VFS`."""
+    return next((known for known in IMAGE_FORMATS if known.lower() == text.lower()), text)
 
 
 def existing_file(fields: Fields, key: str) -> Path | None:
