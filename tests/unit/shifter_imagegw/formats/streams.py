@@ -41,6 +41,8 @@ def stream(*entries: Entry) -> Callable[[BinaryIO], int]:
     return write
 
 
+LATE = file(b"late", mtime=(1 << 32) + 5)  # in 2106; squashfs cannot hold that
+
 # Of everything that an image may hold, in an order that a merge may give it.
 ALL_KINDS = (
     file(b"usr/bin/program", b"x" * 10_000, 0o755),
@@ -50,7 +52,7 @@ ALL_KINDS = (
     file(b" odd\nname\xff\\ "),
     file(b"data/zeros", bytes(300_000)),
     file(b"data/sparse", (bytes(1 << 16) + b"x" * (1 << 16)) * 6 + b"end"),
-    file(b"late", mtime=(1 << 32) + 5),
+    LATE,
     symlink(b"bin", b"usr/bin"),
     symlink(b"short", b"s" * 59),
     symlink(b"longer", b"l" * 60),
