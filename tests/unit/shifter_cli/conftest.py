@@ -155,6 +155,7 @@ def run(gateway, config_path, payloads, monkeypatch, capsys, tmp_path):
 @dataclasses.dataclass
 class FakeAccount:
     pw_dir: str
+    pw_name: str = "alice"
 
 
 @pytest.fixture
