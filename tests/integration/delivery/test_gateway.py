@@ -85,3 +85,28 @@ def test_a_lost_index_is_made_anew_from_the_catalog(make_gateway, push_image, re
 
     assert done.output == f"{SYSTEM}: 1 names written, 1 removed\n"
     assert os.listdir(image_dir / ".tags/docker") == ["lib%2Flost:1"]
+
+
+def test_a_gateway_killed_while_it_copies_leaves_nothing_that_stays(
+    make_gateway, push_image, remote, image_dir
+):
+    image = push_image("lib/killed:1", [layer(("data", os.urandom(3_000_000)))])
+    slow = ["-l", "8000", *remote["ssh"]["scpCmdOptions"]]  # a megabyte a second
+    far = make_gateway(
+        Platforms={SYSTEM: remote | {"ssh": remote["ssh"] | {"scpCmdOptions": slow}}}
+    )
+    far.pull(image.reference)
+
+    def begun():
+        return [path for path in image_dir.glob(".*.partial") if path.stat().st_size]
+
+    (left,) = wait_until(begun, what="the copy to begin")
+    far.kill()
+    far.config["Platforms"] = {SYSTEM: remote}
+    far.start()
+
+    assert far.wait(image.reference)["status"] == "READY"
+    wait_until(lambda: not left.exists(), what="the sweep")
+    wait_until(
+        lambda: not list((far.directory / "expand").glob("*.partial")), what="the sweep, here"
+    )

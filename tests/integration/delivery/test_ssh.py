@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import stat
 import subprocess
 import threading
@@ -252,23 +254,33 @@ def test_what_arrives_changed_is_not_delivered(delivery, image_dir, monkeypatch)
     assert_refused(image_dir, "what arrived is not what was sent", lambda: deliver(delivery))
 
 
-def test_a_connection_that_breaks_leaves_nothing(make_delivery, image_dir, sshd):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_connection_that_breaks_or_falls_silent_leaves_nothing(
+    make_delivery, image_dir, sshd, number
+):
     slow = ("-l", "80000", *sshd.options)  # 10 MB a second
-    delivery = make_delivery(scp_options=slow)
+    delivery = make_delivery(options=("-o", "ServerAliveInterval=1"), scp_options=slow)
+    met = []
 
     def cut():
         wait_until(lambda: (image_dir / PARTIAL).exists() and (image_dir / PARTIAL).stat().st_size)
-        for pid in sshd.sessions():
-            os.kill(pid, 9)
+        met.extend(sshd.sessions())
+        for pid in met:
+            os.kill(pid, number)
 
     cutter = threading.Thread(target=cut)
     cutter.start()
-    assert_refused(
-        image_dir,
-        "system 'cluster' on host .*: scp failed: .*(lost connection|Connection closed)",
-        lambda: deliver(delivery, image_of(30_000_000)),
-    )
-    cutter.join()
+    try:
+        assert_refused(
+            image_dir,
+            "system 'cluster' on host .*: scp failed: .*(lost connection|Connection closed)",
+            lambda: deliver(delivery, image_of(30_000_000)),
+        )
+    finally:
+        cutter.join()
+        for pid in met:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture
