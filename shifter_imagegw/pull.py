@@ -157,6 +157,7 @@ class Pull:
             program=program,
             timeout=self._config.examiner_timeout,
             scratch=self._config.expand_directory,
+            keep_going=self._lease.require_held,
         )
 
     def _deliver(self, image: SourceImage, staged: Path) -> int:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import os
 import re
@@ -127,6 +128,20 @@ def test_files_that_start_alike_do_not_give_one_user_anothers_image(ask, gateway
     assert alices["id"] != bobs["id"]
     for record, end in ((alices, b"Alice"), (bobs, b"Bobby")):
         assert tree_in(gateway.image_dir / f"{record['id']}.squashfs")["data"][2].endswith(end)
+
+
+def test_a_file_that_no_record_knows_is_not_taken_for_the_image(
+    ask, gateway, squashfs, tree_in, home
+):
+    name = hashlib.sha256(squashfs.read_bytes()[: 1 << 20]).hexdigest()
+    for suffix in ("squashfs", "meta"):
+        (gateway.image_dir / f"{name}.{suffix}").write_bytes(squashfs.read_bytes()[:5000])
+
+    record = ask(squashfs)
+
+    assert record["id"] == name
+    image = gateway.image_dir / f"{name}.squashfs"
+    assert tree_in(image) == as_imported(content_of_tree(home() / "root"))
 
 
 # Archives

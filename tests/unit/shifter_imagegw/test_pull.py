@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from datetime import timedelta
 
 import pytest
@@ -95,7 +97,16 @@ def delivered(image_dir):
 def run_pull(catalog, image_dir, tmp_path, monkeypatch):
     """Run a pull against a `Registry`; the record that it publishes."""
 
-    def run(registry, tag="lib/foo:1", *, logins=None, platform=None, **request):
+    def run(
+        registry,
+        tag="lib/foo:1",
+        *,
+        logins=None,
+        platform=None,
+        delivery=LocalDelivery,
+        environment=None,
+        **request,
+    ):
         monkeypatch.setattr(registry_origin, "RegistryClient", registry)
         system = {"accesstype": "local", "local": {"imageDir": str(image_dir)}}
         config = GatewayConfig.from_mapping(
@@ -121,8 +132,9 @@ def run_pull(catalog, image_dir, tmp_path, monkeypatch):
                 worker=WORKER,
                 config=config,
                 catalog=catalog,
-                delivery=LocalDelivery("cori", image_dir),
+                delivery=delivery("cori", image_dir),
                 cache=BlobCache(tmp_path / "cache"),
+                environment=environment or {},
             ).run()
 
     return run
@@ -173,6 +185,72 @@ def test_metadata_and_record_agree_on_who_may_read_after_a_second_puller(run_pul
     record = run_pull(Registry(private=True), puller=2)
 
     assert metadata_in(delivered).user_acl == list(record.user_acl) == [1, 2]
+
+
+def test_the_record_keeps_the_digest_of_the_manifest(run_pull, delivered):
+    assert run_pull(Registry()).digest == f"sha256:{IMAGE_ID}"
+
+
+def test_a_site_may_keep_access_lists_out_of_the_metadata(run_pull, delivered):
+    record = run_pull(
+        Registry(private=True), user_acl=(5,), environment={"DISABLE_ACL_METADATA": "1"}
+    )
+
+    assert metadata_in(delivered).user_acl is None
+    assert record.user_acl == (5,)
+
+
+def test_that_access_lists_are_kept_out_is_said_when_a_worker_starts(caplog):
+    pull.warn_of({"DISABLE_ACL_METADATA": "1"})
+
+    assert "may run it" in caplog.text
+
+
+def test_a_name_is_indexed_when_the_image_is_there_and_before_it_is_ready(
+    run_pull, delivered, catalog
+):
+    indexed = []
+
+    class Indexing(LocalDelivery):
+        def index(self, *name):
+            ready = catalog.find_ready("cori", "docker", "lib/foo:1")
+            indexed.append((name, self.is_delivered(IMAGE_ID, "squashfs"), ready))
+
+    run_pull(Registry(), delivery=Indexing)
+
+    assert indexed == [(("docker", "lib/foo:1", IMAGE_ID), True, None)]
+
+
+def test_a_pull_waits_while_another_job_has_its_image(run_pull, delivered, catalog):
+    name = {"system": "cori", "image_type": "docker", "format": "squashfs"}
+    catalog.add_pull(NewPull(pull_tag="other:1", **name), 1.0)
+    other = catalog.claim(["cori"], "node2:1:1", timedelta(hours=1), now=time.time())
+    assert catalog.hold(other, IMAGE_ID, time.time())
+    seen = []
+
+    class Watched(LocalDelivery):
+        def is_delivered(self, *image):
+            seen.append(catalog.find_pull("cori", "docker", "lib/foo:1").status_message)
+            return super().is_delivered(*image)
+
+    def end_other_job():
+        waiting = "Waiting for another pull of the same image"
+        while catalog.find_pull("cori", "docker", "lib/foo:1").status_message != waiting:
+            assert not seen
+            time.sleep(0.01)
+        catalog.fail(other, "it is over")
+
+    class Slow(Registry):
+        def resolve(self, name, platform):
+            ending.start()
+            return super().resolve(name, platform)
+
+    ending = threading.Thread(target=end_other_job)
+    record = run_pull(Slow(), delivery=Watched)
+    ending.join()
+
+    assert record.state == PullState.READY
+    assert seen == ["Waiting for another pull of the same image"]
 
 
 def test_a_location_is_asked_without_its_prefix_and_the_tag_keeps_it(run_pull, delivered):
