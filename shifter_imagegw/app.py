@@ -18,6 +18,7 @@ from shifter_imagegw.config import GatewayConfig
 from shifter_imagegw.credentials import Sealer
 from shifter_imagegw.errors import GatewayError
 from shifter_imagegw.jobs import Nudge, no_nudge
+from shifter_imagegw.operation import operation
 from shifter_imagegw.service import Service
 from shifter_imagegw.views import api
 
@@ -47,6 +48,7 @@ def create_app(
     app.extensions["shifter_service"] = Service(config, catalog, sealer, nudge=nudge)
     app.extensions["shifter_authenticator"] = Authenticator(config)
     app.register_blueprint(api)
+    app.register_blueprint(operation(config, catalog))
     app.register_error_handler(GatewayError, _refuse)
     app.register_error_handler(InvalidReferenceError, _refuse_reference)
     app.register_error_handler(HTTPException, _refuse_request)

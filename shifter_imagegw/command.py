@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-import logging
-from pathlib import Path
-
 import click
 
 from shifter_common.errors import ShifterError
-from shifter_imagegw import config as configuration
-from shifter_imagegw.command_options import config_option
-from shifter_imagegw.serve import serve
+from shifter_imagegw import admin
+from shifter_imagegw.config_check import check
+from shifter_imagegw.index_command import index
+from shifter_imagegw.serve import api, serve
 
 
 class GatewayGroup(click.Group):
@@ -33,6 +31,7 @@ def main() -> None:
       shifter-gateway config check --config /etc/shifter/imagemanager.json
       shifter-gateway serve --config /etc/shifter/imagemanager.json
       shifter-gateway serve --config imagemanager.json --bind 0.0.0.0:5000 --workers 4
+      shifter-gateway status --config /etc/shifter/imagemanager.json
     """
 
 
@@ -41,14 +40,9 @@ def config() -> None:
     """Look at a configuration."""
 
 
-@config.command()
-@config_option
-def check(config_path: Path) -> None:
-    """Read imagemanager.json and say what is wrong with it."""
-    logging.basicConfig(format="%(levelname)s: %(message)s")
-    loaded = configuration.load(config_path)
-    systems, locations = len(loaded.systems), len(loaded.locations)
-    click.echo(f"{config_path}: good ({systems} systems, {locations} locations)")
-
-
+config.add_command(check)
 main.add_command(serve)
+main.add_command(api)
+main.add_command(index)
+for command in admin.COMMANDS:
+    main.add_command(command)

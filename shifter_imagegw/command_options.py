@@ -15,3 +15,5 @@ config_option = click.option(
     type=click.Path(path_type=Path),
     help="imagemanager.json; by default what GWCONFIG names.",
 )
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
 
-from shifter_imagegw import expire
+from shifter_imagegw import expire, logs, telemetry
 from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.config import GatewayConfig
 from shifter_imagegw.credentials import Sealer
@@ -13,8 +14,10 @@ from shifter_imagegw.delivery import Delivery
 from shifter_imagegw.delivery.opening import open_delivery
 from shifter_imagegw.lease import Lease
 from shifter_imagegw.pull import Pull
-from shifter_imagegw.registry import BlobCache
+from shifter_imagegw.registry import BlobCache, RegistryError
 from shifter_imagegw.worker import IDLE_SECONDS, Worker
+
+log = logging.getLogger(__name__)
 
 # Between two looks of an embedded worker into an empty queue: a server is asked less often.
 _IDLE_SECONDS_OF_A_SERVER = 0.5
@@ -32,12 +35,36 @@ class GatewayDuties:
         self._worker = worker
         self._cache = BlobCache(config.cache_directory)
         self.deliveries = deliveries_of(config)
+        telemetry.configure(config.cache_directory)
 
     def pull(self, lease: Lease) -> None:
         sealed = lease.claim.sealed_credentials
+        logins = self._sealer.unseal(sealed) if sealed else {}
+        logs.conceal(logins.values())
+        try:
+            self._pull(lease, logins)
+        finally:
+            self.trim_cache()
+
+    def trim_cache(self) -> None:
+        """Keep the blob cache within the site's bound."""
+        try:
+            report = self._cache.trim(self._config.limits.cache_bytes)
+        except RegistryError as error:
+            log.warning("cache not trimmed reason=%s", error)
+            return
+        if report.removed_blobs:
+            log.info(
+                "cache trimmed blobs=%d bytes=%d left=%d",
+                report.removed_blobs,
+                report.removed_bytes,
+                report.bytes,
+            )
+
+    def _pull(self, lease: Lease, logins: Mapping[str, str]) -> None:
         Pull(
             lease,
-            self._sealer.unseal(sealed) if sealed else {},
+            logins,
             worker=self._worker,
             config=self._config,
             catalog=self._catalog,

@@ -14,6 +14,7 @@ from typing import TypeVar
 from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.errors import CatalogError, LeaseLostError, PullError
 from shifter_imagegw.records import Claim, PullState
+from shifter_imagegw.telemetry import JobMeter
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class Lease:
         self._message = ""
         self._bytes: tuple[int, int] | None = None
         self._is_reported = True
+        self._meter = JobMeter(claim.record)
         self._changing = threading.Lock()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
@@ -80,6 +82,7 @@ class Lease:
     ) -> None:
         self._over.set()
         self._thread.join()
+        self._meter.end(error, self._bytes[0] if self._bytes is not None else 0)
 
     def enter(self, state: PullState, message: str) -> None:
         """Say at once, or as soon as the catalog can be told, that the pull has got further."""
@@ -87,6 +90,7 @@ class Lease:
         with self._changing:
             self._state, self._message = state, message
             self._is_reported = False
+            self._meter.enter(state)
             self._try_to_report()
         self.require_held()
 

@@ -49,8 +49,13 @@ class PoolProcess:
         # Made beforehand, because a signal's handler must not start a thread.
         threading.Thread(target=self._end_in_time, name="end", daemon=True).start()
         signal.signal(STOP, self._stop)
-        places = list(self._duties.deliveries.values())
-        Sweeper(self._catalog, systems=self._systems, nudges=self._nudges, places=places).start()
+        Sweeper(
+            self._catalog,
+            systems=self._systems,
+            nudges=self._nudges,
+            places=list(self._duties.deliveries.values()),
+            chores=[self._duties.trim_cache],
+        ).start()
 
     def work(self, system: str) -> None:
         """Do one job of a system, if there is one."""

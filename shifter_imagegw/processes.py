@@ -73,5 +73,10 @@ def run_worker(config: GatewayConfig, sealer: Sealer, listener: socket.socket) -
     catalog = open_catalog(config)
     duties = GatewayDuties(config, catalog, sealer, name)
     with stopped_by(signal.SIGTERM):
-        Sweeper(catalog, systems=config.systems, places=[*duties.deliveries.values()]).start()
+        Sweeper(
+            catalog,
+            systems=config.systems,
+            places=[*duties.deliveries.values()],
+            chores=[duties.trim_cache],
+        ).start()
         duties.worker_of(config.systems).run()

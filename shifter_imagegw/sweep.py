@@ -95,8 +95,9 @@ def clean(catalog: Catalog, place: Place) -> None:
 class Sweeper:
     """Does all that every few seconds in the background, in one process of each machine.
 
-    `places` are those that this process can reach. They are cleaned by a thread of their own, so
-    that a filesystem that hangs keeps no job from being taken up again.
+    `places` are those that this process can reach, `chores` what else keeps its disk clean. Both
+    have a thread of their own, so that a filesystem that hangs keeps no job from being taken up
+    again.
     """
 
     def __init__(
@@ -106,10 +107,12 @@ class Sweeper:
         systems: Collection[str] = (),
         nudges: Nudges | None = None,
         places: Sequence[Place] = (),
+        chores: Sequence[Callable[[], None]] = (),
     ) -> None:
         self._catalog = catalog
         self._systems = systems
         self._nudges = nudges
+        self._chores = chores
         self._rests = [(place, 0.0) for place in places]
         self._started_in: int | None = None
 
@@ -132,8 +135,10 @@ class Sweeper:
                 nudge(self._catalog, self._systems, self._nudges)
 
     def clean(self) -> None:
-        """Remove partial files, unless another process does."""
+        """Remove partial files, and do the chores, unless another process does."""
         if self._is_elected("clean", CLEANER_FOR):
+            for chore in self._chores:
+                chore()
             self._rests = [(place, self._cleaned(place, until)) for place, until in self._rests]
 
     def _cleaned(self, place: Place, rests_until: float) -> float:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from shifter_imagegw.errors import LeaseLostError
 from shifter_imagegw.process_names import is_dead, worker_name
+from shifter_imagegw.records import ImageRecord, PullState
 
 log = logging.getLogger(__name__)
 
@@ -103,24 +104,28 @@ def observe(name: str, labels: Mapping[str, str], seconds: float) -> None:
 class JobMeter:
     """Measures one job: how long it stays in each of its states, and how it ends."""
 
-    def __init__(self, system: str, job: str) -> None:
-        self._labels = {"system": system, "job": job}
-        self._state = ""
+    def __init__(self, record: ImageRecord) -> None:
+        if record.state is PullState.EXPIRING:
+            job = "expire"
+        else:
+            job = "import" if record.is_import else "pull"
+        self._labels = {"system": record.system, "job": job}
+        self._state: PullState | None = None
         self._since = 0.0
 
-    def enter(self, state: str) -> None:
-        """Note the next state; the same one again changes nothing, "" ends the last one."""
-        if state == self._state:
+    def enter(self, state: PullState | None) -> None:
+        """Note the next state; the same one again changes nothing, None ends the last one."""
+        if state is self._state:
             return
         now = time.monotonic()
-        if self._state:
-            stage = {"system": self._labels["system"], "stage": self._state.lower()}
+        if self._state is not None:
+            stage = {"system": self._labels["system"], "stage": self._state.value.lower()}
             observe("shifter_stage_seconds", stage, now - self._since)
         self._state, self._since = state, now
 
-    def end(self, error: BaseException | None, fetched_bytes: int | None) -> None:
+    def end(self, error: BaseException | None, fetched_bytes: int) -> None:
         """Note the end; what is no `Exception` stops the worker, and hands the job back."""
-        self.enter("")
+        self.enter(None)
         if error is None:
             result = "done"
         elif not isinstance(error, Exception):
@@ -131,7 +136,7 @@ class JobMeter:
         if result == "failed":
             kind = type(error).__name__
             count("shifter_job_failures_total", {**self._labels, "kind": kind})
-        if fetched_bytes:
+        if fetched_bytes > 0:
             system = {"system": self._labels["system"]}
             count("shifter_fetched_bytes_total", system, fetched_bytes)
 

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`shifter-gateway config check`: what an imagemanager.json means, and what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from shifter_imagegw import config as configuration
+from shifter_imagegw import formats
+from shifter_imagegw.command_options import config_option, json_option
+from shifter_imagegw.config import GatewayConfig, SystemConfig
+from shifter_imagegw.errors import ConfigError
+
+
+@click.command()
+@config_option
+@json_option
+def check(config_path: Path, as_json: bool) -> None:
+    """Read imagemanager.json, say what it means, and what is wrong with it.
+
+    No server is asked; `shifter-gateway status` does that.
+
+    \b
+    Examples:
+      shifter-gateway config check --config /etc/shifter/imagemanager.json
+      GWCONFIG=imagemanager.json shifter-gateway config check --json
+    """
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    config = configuration.load(config_path)
+    try:
+        require_usable(config)
+    except ConfigError as error:
+        raise ConfigError(f"{config_path}: {error}") from None
+    found = meaning(config)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for name, value in found.items():
+        for text in value if isinstance(value, list) else [value]:
+            click.echo(f"{name}: {text}")
+    systems, locations = len(config.systems), len(config.locations)
+    click.echo(f"{config_path}: good ({systems} systems, {locations} locations)")
+
+
+def require_usable(config: GatewayConfig) -> None:
+    """Complain of what can be read but not done."""
+    for format in {config.default_format, *config.converter_options}:
+        key = "ConverterOptions" if format in config.converter_options else "DefaultImageFormat"
+        try:
+            formats.check_options(format, config.converter_options.get(format, ()))
+        except ConfigError as error:
+            raise ConfigError(f"{key}: {error}") from None
+    if config.examiner is not None and not os.access(config.examiner, os.X_OK):
+        program = str(config.examiner)
+        raise ConfigError(f"examiner: {program!r} is not executable, so every pull would fail")
+
+
+def meaning(config: GatewayConfig) -> dict[str, Any]:
+    """The decisions that the file makes, without a password."""
+    if config.mongodb is None:
+        catalog = f"SQLite file {config.catalog_path}"
+    else:
+        catalog = f"MongoDB, database {config.mongodb.database!r}"
+    return {
+        "catalog": catalog,
+        "broker": "Redis" if config.broker else "none: workers look into the catalog themselves",
+        "key": str(config.key_file) if config.key_file else "none: logins end with the process",
+        "authentication": config.authentication.value,
+        "format": config.default_format,
+        "examiner": str(config.examiner) if config.examiner else "none",
+        "cache": f"{config.cache_directory}, at most {config.limits.cache_bytes} bytes",
+        "locations": [f"{place.name} at {place.url}" for place in config.locations.values()],
+        "systems": [_place_of(system) for system in config.systems.values()],
+    }
+
+
+def _place_of(system: SystemConfig) -> str:
+    if system.ssh is None:
+        return f"{system.name} in {system.image_dir}"
+    account = f"{system.ssh.username}@" if system.ssh.username else ""
+    hosts = ", ".join(f"{account}{host}" for host in system.ssh.hosts)
+    which = "each of" if system.ssh.every_host else "the first that answers of"
+    return f"{system.name} in {system.image_dir} by ssh on {which} {hosts}"
