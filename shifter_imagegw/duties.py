@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Collection, Mapping
 
 from shifter_imagegw import expire, logs, telemetry
@@ -13,7 +14,7 @@ from shifter_imagegw.credentials import Sealer
 from shifter_imagegw.delivery import Delivery
 from shifter_imagegw.delivery.opening import open_delivery
 from shifter_imagegw.lease import Lease
-from shifter_imagegw.pull import Pull
+from shifter_imagegw.pull import Pull, warn_of
 from shifter_imagegw.registry import BlobCache, RegistryError
 from shifter_imagegw.worker import IDLE_SECONDS, Worker
 
@@ -36,6 +37,7 @@ class GatewayDuties:
         self._cache = BlobCache(config.cache_directory)
         self.deliveries = deliveries_of(config)
         telemetry.configure(config.cache_directory)
+        warn_of(os.environ)
 
     def pull(self, lease: Lease) -> None:
         sealed = lease.claim.sealed_credentials
