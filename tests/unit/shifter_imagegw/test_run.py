@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shifter_imagegw.errors import ConversionError, DeliveryError
-from shifter_imagegw.run import attempt, feed, run
+from shifter_imagegw.run import attempt, feed, run, running, watch
 
 
 def test_run_gives_what_the_program_wrote():
@@ -120,3 +120,93 @@ def test_a_program_may_be_given_a_text_and_end_as_it_likes():
     ended = attempt(["sh", "-c", "cat; echo no >&2; exit 3"], failing=ConversionError, text=text)
 
     assert (ended.status, ended.output, ended.reason) == (3, text, "no")
+
+
+def watched(script: str, *, timeout: float = 30, **options):
+    return watch(
+        ["sh", "-c", script],
+        called="the guard",
+        failing=ConversionError,
+        timeout=timeout,
+        **options,
+    )
+
+
+def test_watch_gives_the_status_and_the_end_of_all_that_was_written():
+    ended = watched("echo out; echo err >&2; exit 4")
+
+    assert (ended.status, ended.reason) == (4, "out; err")
+
+
+def test_watch_stops_a_program_that_takes_too_long_with_all_that_it_started(tmp_path):
+    script = f"sleep 1000 & echo $! > {tmp_path}/child; sleep 1000"
+
+    with pytest.raises(ConversionError, match="the guard did not end within 0.3 seconds"):
+        watched(script, timeout=0.3)
+
+    assert has_ended(int((tmp_path / "child").read_text()))
+
+
+def test_what_a_watched_program_leaves_running_is_stopped(tmp_path):
+    watched(f"sleep 1000 & echo $! > {tmp_path}/child")
+
+    assert has_ended(int((tmp_path / "child").read_text()))
+
+
+def test_a_daemon_that_keeps_the_output_open_holds_nobody_up(monkeypatch):
+    monkeypatch.setattr("shifter_imagegw.run._EXIT_GRACE", 0.1)
+
+    assert watched("echo words; setsid sleep 1 &").reason == "words"
+
+
+def test_watch_asks_whether_to_go_on(monkeypatch):
+    monkeypatch.setattr("shifter_imagegw.run._GLANCE", 0.01)
+
+    def stop() -> None:
+        raise ValueError("the job is another's now")
+
+    with pytest.raises(ValueError, match="another's"):
+        watched("sleep 1000", keep_going=stop)
+
+
+def test_what_programs_say_cannot_change_a_terminal():
+    with pytest.raises(ConversionError, match=r": \?\[31mred\?\]0;title\? "):
+        run(["sh", "-c", r"printf '\033[31mred\033]0;title\007' >&2; exit 1"],
+            failing=ConversionError)  # fmt: skip
+
+
+def test_a_program_runs_as_long_as_it_is_needed():
+    with running(["sleep", "1000"], lambda process: True, failing=ConversionError) as process:
+        assert not has_ended(process)
+
+    assert has_ended(process)
+
+
+def test_a_program_that_ends_before_it_is_ready_gives_its_reason():
+    with (
+        pytest.raises(ConversionError, match="exit status 2: no device"),
+        running(["sh", "-c", "echo 'no device' >&2; exit 2"], lambda process: False,
+                failing=ConversionError),
+    ):  # fmt: skip
+        pytest.fail("it was never ready")
+
+
+def test_a_program_that_is_never_ready_is_stopped(monkeypatch):
+    monkeypatch.setattr("shifter_imagegw.run._EXIT_GRACE", 0.05)
+    seen = []
+
+    with (
+        pytest.raises(ConversionError, match="sleep was not ready within 0.05 seconds"),
+        running(["sleep", "1000"], lambda process: bool(seen.append(process)),
+                failing=ConversionError),
+    ):  # fmt: skip
+        pytest.fail("it was never ready")
+
+    assert has_ended(seen[0])
+
+
+def has_ended(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
