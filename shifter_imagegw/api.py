@@ -13,6 +13,7 @@ from gunicorn.http.errors import ParseException
 
 from shifter_imagegw.api_worker import ApiWorker
 from shifter_imagegw.errors import BadRequestError
+from shifter_imagegw.logs import GunicornLog
 from shifter_imagegw.supervisor import die_with_parent
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Api(BaseApplication):  # type: ignore[misc]
     ) -> None:
         self._make_app = make_app
         self._settings: dict[str, Any] = {
-            "bind": f"fd://{listener.fileno()}",
+            "bind": f"fd://{listener.detach()}",  # gunicorn closes it
             "workers": processes,
             "worker_class": ApiWorker,
             "threads": _THREADS,
@@ -47,6 +48,7 @@ class Api(BaseApplication):  # type: ignore[misc]
             "limit_request_field_size": 65536,  # a munge credential carries the user's logins
             "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,
             "loglevel": "warning",
+            "logger_class": GunicornLog,
             "post_fork": _after_fork,
             # gunicorn ≥ 24 would open a control socket in the user's home.
             "control_socket_disable": True,

@@ -223,7 +223,9 @@ def noted(path: Path | None, text: str) -> Iterator[None]:
         partial_path.rename(path)
     except OSError as error:
         raise ConfigError(f"cannot write {os.fspath(path)!r}: {error.strerror}") from error
+    noted_by = os.getpid()
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        if os.getpid() == noted_by:  # children of the API's end here, too
+            path.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import Any
 
 from celery import Celery
+from kombu import Exchange, Queue
 from kombu.exceptions import KombuError
 
 from shifter_imagegw.config import GatewayConfig
@@ -107,6 +108,9 @@ def worker_app(config: GatewayConfig) -> Celery:
     app = Celery("shifter_imagegw", broker=config.broker)
     app.conf.update(
         _SETTINGS,
+        # All of them where the command line names none (-Q).
+        task_queues=[Queue(name, Exchange(name), routing_key=name) for name in config.systems],
+        task_create_missing_queues=False,
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,

@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,11 +40,11 @@ def make_site(
     mongo_server: MongoServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[..., Site]]:
-    """`make_site(**settings)`: a gateway of which nothing is started yet."""
+    """`make_site(munge_socket=None, **settings)`: a gateway of which nothing is started yet."""
     require_program("tar2sqfs")
     with contextlib.ExitStack() as stack:
 
-        def make(**settings: Any) -> Site:
+        def make(*, munge_socket: Path | None = None, **settings: Any) -> Site:
             directory = tmp_path_factory.mktemp("site")
             gates = Gates(directory / "gates")
             url = stack.enter_context(gated_registry(registry.host, gates))
@@ -54,7 +55,7 @@ def make_site(
                 "MongoDB": database.name,
                 "Locations": {"default": {"remotetype": "dockerv2", "url": url}},
             }
-            site = Site(directory, gates, standard | settings)
+            site = Site(directory, gates, standard | settings, munge_socket)
             stack.callback(site.stop_all)
             return site
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import requests
 
+from shifter_common import munge
 from shifter_imagegw import config as configuration
 from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.catalog.opening import open_catalog
@@ -30,13 +31,20 @@ PROGRAMS = Path(sys.executable).parent
 class Site:
     """Its configuration, its processes by name, and a client of its API."""
 
-    def __init__(self, directory: Path, gates: Gates, settings: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        gates: Gates,
+        settings: dict[str, Any],
+        munge_socket: Path | None = None,
+    ) -> None:
         self.directory = directory
         self.gates = gates
+        self.munge_socket = munge_socket
         self.port = free_port()
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.config_path = directory / "imagemanager.json"
-        self.config_path.write_text(json.dumps(_config(directory) | settings))
+        self.config_path.write_text(json.dumps(_config(directory, munge_socket) | settings))
         for system in SYSTEMS:
             self.image_dir(system).mkdir(exist_ok=True)
 
@@ -112,14 +120,22 @@ class Site:
         return contextlib.closing(open_catalog(configuration.load(self.config_path)))
 
     def request(
-        self, method: str, path: str, *, user: str = "alice:1001", **options: Any
+        self, method: str, path: str, *, user: str = "alice:1001", payload: bytes = b""
     ) -> requests.Response:
         name, _, uid = user.partition(":")
-        headers = {"authentication": f"good:{name}:{name}::{uid}:{uid}"}
-        return requests.request(method, f"{self.url}{path}", headers=headers, timeout=30, **options)
+        credential = f"good:{name}:{name}::{uid}:{uid}"
+        if self.munge_socket is not None:
+            credential = munge.encode(payload, socket=str(self.munge_socket))
+        headers = {"authentication": credential}
+        return requests.request(method, f"{self.url}{path}", headers=headers, timeout=30)
+
+    def ask_for(
+        self, image: PushedImage, system: str = SYSTEMS[0], **options: Any
+    ) -> requests.Response:
+        return self.request("POST", f"/api/pull/{system}/docker/{image.name}/", **options)
 
     def pull(self, image: PushedImage, system: str = SYSTEMS[0], **options: Any) -> dict[str, Any]:
-        answer = self.request("POST", f"/api/pull/{system}/docker/{image.name}/", **options)
+        answer = self.ask_for(image, system, **options)
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
@@ -199,9 +215,9 @@ def kill_all(pids: Sequence[int]) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _config(directory: Path) -> dict[str, Any]:
+def _config(directory: Path, munge_socket: Path | None) -> dict[str, Any]:
     return {
-        "Authentication": "mock",
+        "Authentication": "munge" if munge_socket else "mock",
         "DefaultImageLocation": "default",
         "DefaultImageFormat": "squashfs",
         "CacheDirectory": str(directory / "cache"),
@@ -211,6 +227,7 @@ def _config(directory: Path) -> dict[str, Any]:
                 "accesstype": "local",
                 "local": {"imageDir": str(directory / f"images-{system}")},
                 "admins": ["root"],
+                **({"mungeSocketPath": str(munge_socket)} if munge_socket else {}),
             }
             for system in SYSTEMS
         },

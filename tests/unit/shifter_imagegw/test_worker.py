@@ -4,17 +4,17 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
-from shifter_imagegw import expire, sweep
+from shifter_imagegw import expire
+from shifter_imagegw import worker as worker_module
 from shifter_imagegw.catalog.sqlite import SqliteCatalog
 from shifter_imagegw.delivery.local import LocalDelivery
-from shifter_imagegw.errors import CatalogError, DeliveryError, LeaseLostError, PullError
+from shifter_imagegw.errors import CatalogError, DeliveryError, PullError
 from shifter_imagegw.lease import Lease
 from shifter_imagegw.records import NewPull, PublishedImage, PullState
 from shifter_imagegw.worker import MOST_ATTEMPTS, Stopped, Worker, stopped_by
@@ -224,110 +224,62 @@ def test_an_expire_job_that_fails_says_why(catalog, claim):
     assert record_of(catalog).status_message == "cannot remove it"
 
 
-def test_progress_reaches_the_catalog_from_the_leases_own_thread(catalog, claim, monkeypatch):
-    reported = threading.Event()
-    report = catalog.report
+def test_a_reason_of_failure_is_stored_once_the_catalog_is_back(catalog, pull, monkeypatch):
+    fail = catalog.fail
+    answers = [CatalogError("away"), None]
 
-    def noticed(*arguments, **options):
-        report(*arguments, **options)
-        if options["bytes_done"] == 5:
-            reported.set()
+    def store(*arguments):
+        answer = answers.pop(0)
+        if answer is not None:
+            raise answer
+        fail(*arguments)
 
-    monkeypatch.setattr(catalog, "report", noticed)
+    monkeypatch.setattr(catalog, "fail", store)
 
-    with Lease(catalog, claim, report_every=MOMENT) as lease:
-        lease.enter(PullState.PULLING, "Pulling layers")
-        lease.expect_bytes(9)
-        lease.add_bytes(7)
-        lease.add_bytes(-2)
-        assert reported.wait(10)
+    worker(catalog, pull=raising(PullError("no such image: 'foo'"))).work_once()
 
-    record = record_of(catalog)
-    assert (record.state, record.bytes_done, record.bytes_total) == (PullState.PULLING, 5, 9)
+    assert record_of(catalog).status_message == "no such image: 'foo'"
 
 
-def test_a_lease_is_renewed_while_its_body_runs(catalog, claim, monkeypatch):
-    renewed = threading.Semaphore(0)
-    monkeypatch.setattr(catalog, "renew", lambda *_arguments: renewed.release())
+def test_a_job_that_met_a_catalog_that_is_away_is_left_to_others_at_once(catalog, pull):
+    worker(catalog, pull=raising(CatalogError("away"))).work_once()
 
-    with Lease(catalog, claim, renew_every=MOMENT, report_every=MOMENT):
-        assert renewed.acquire(timeout=10)
-        assert renewed.acquire(timeout=10)
-
-
-def test_every_step_stops_once_the_lease_is_lost(catalog, claim):
-    with Lease(catalog, claim) as lease:
-        catalog.release([NAME])
-        with pytest.raises(LeaseLostError):
-            lease.confirm()
-
-        for step in (
-            lambda: lease.enter(PullState.TRANSFER, "Transferring image"),
-            lambda: lease.add_bytes(1),
-            lease.require_held,
-        ):
-            with pytest.raises(LeaseLostError):
-                step()
+    assert catalog.workers() == []
+    again = catalog.claim([SYSTEM], "node2:1:1", HOUR, now=time.time())
+    assert again.record.attempts == 2
 
 
-def test_a_lease_that_could_not_be_renewed_in_time_counts_as_lost(catalog, claim, monkeypatch):
-    def broken(*_arguments):
-        raise CatalogError("the catalog is locked")
+def test_a_job_that_hangs_is_broken_off_when_its_time_is_up(catalog, pull, monkeypatch):
+    monkeypatch.setattr(worker_module, "_LOOK_EVERY", 0.05)
+    monkeypatch.setattr(worker_module, "_STUCK_AFTER", 0.1)
 
-    monkeypatch.setattr(catalog, "renew", broken)
+    def hang(_lease):
+        reading, writing = os.pipe()
+        try:
+            os.read(reading, 1)
+        finally:
+            os.close(reading)
+            os.close(writing)
 
-    with (
-        Lease(catalog, claim, duration=timedelta(0)) as lease,
-        pytest.raises(LeaseLostError, match="ran out"),
-    ):
-        lease.confirm()
+    worker(catalog, pull=hang, limit=timedelta(seconds=0.1)).work_once()
 
-
-def test_a_worker_is_dead_only_if_its_very_process_is_gone():
-    own = sweep.worker_name(os.getpid())
-    host, pid, start = own.rsplit(":", 2)
-
-    assert not sweep.is_dead(own)
-    assert sweep.is_dead(f"{host}:{pid}:{int(start) + 1}")
-    assert not sweep.is_dead(f"another-{own}")
+    assert "PullTimeout" in record_of(catalog).status_message
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
-def test_a_sweep_gives_jobs_of_dead_workers_back_and_removes_their_files(catalog, pull, tmp_path):
-    delivery = LocalDelivery(SYSTEM, tmp_path)
-    host, pid, start = sweep.worker_name(os.getpid()).rsplit(":", 2)
-    dead = f"{host}:{pid}:{int(start) + 1}"
-    catalog.claim([SYSTEM], dead, HOUR, now=1.0)
-    half = tmp_path / f".{IMAGE_ID}.squashfs.{dead}.partial"
-    half.write_bytes(b"half")
+def test_a_job_that_stops_by_itself_in_time_is_left_to_clean_up(catalog, pull, monkeypatch):
+    monkeypatch.setattr(worker_module, "_LOOK_EVERY", 0.01)
+    cleaned = []
 
-    sweep.run(catalog, [delivery])
+    def stop_slowly(lease):
+        try:
+            while True:
+                lease.require_held()
+        finally:
+            time.sleep(0.1)
+            cleaned.append(True)
 
-    assert not half.exists()
-    assert catalog.claim([SYSTEM], NAME, HOUR, now=1.0) is not None
+    worker(catalog, pull=stop_slowly, limit=timedelta(seconds=0.05)).work_once()
 
-
-def test_a_sweep_leaves_living_workers_alone(catalog, pull, tmp_path):
-    delivery = LocalDelivery(SYSTEM, tmp_path)
-    living = sweep.worker_name(os.getpid())
-    catalog.claim([SYSTEM], living, HOUR, now=1.0)
-    half = tmp_path / f".{IMAGE_ID}.squashfs.{living}.partial"
-    half.write_bytes(b"half")
-
-    sweep.run(catalog, [delivery])
-
-    assert half.exists()
-    assert catalog.workers() == [living]
-
-
-@pytest.mark.parametrize(("hours", "remains"), [(0.5, True), (2, False)])
-def test_a_partial_file_of_an_idle_worker_of_another_machine_is_kept_for_an_hour(
-    catalog, tmp_path, hours, remains
-):
-    half = tmp_path / f".{IMAGE_ID}.squashfs.another-host:1:1.partial"
-    half.write_bytes(b"half")
-    written = time.time() - hours * 3600
-    os.utime(half, (written, written))
-
-    sweep.run(catalog, [LocalDelivery(SYSTEM, tmp_path)])
-
-    assert half.exists() is remains
+    assert cleaned == [True]
+    assert record_of(catalog).state == PullState.FAILURE
