@@ -149,6 +149,13 @@ EVERYBODY = Acl()
         (image(puller=9), True, image(source_path="/f", user_acl=(1,)), Acl(users=(9,))),
         (image(puller=9, user_acl=(9, 8)), False, image(source_path="/f"), Acl(users=(9, 8))),
         (image(), False, image(source_path="/f", user_acl=(1, 5)), Acl(users=(1, 5))),
+        # Another user has imported the same content
+        (
+            image(puller=9, source_path="/g"),
+            False,
+            image(source_path="/f", user_acl=(1,)),
+            Acl(users=(1, 9)),
+        ),
         # Nobody knows who pulled it
         (image(puller=9), True, image(private=True, puller=None), Acl(users=(9,))),
         (image(puller=9, user_acl=(9,)), False, image(puller=None), EVERYBODY),

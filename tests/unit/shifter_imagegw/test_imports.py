@@ -293,6 +293,18 @@ def test_a_pull_gets_the_registrys_image_and_not_somebody_elses_of_that_name(gat
     assert lookup(gateway, ALICE, DOCKER).key == image.key
 
 
+def test_who_pulls_for_others_too_is_not_stopped_by_somebody_elses_import(gateway_with):
+    gateway = gateway_with(ImportUsers="all")
+    ask(gateway, ALICE, DOCKER)
+    gateway.work("a")
+    asked = Acl(users=(1003,))
+
+    answer = gateway.service.pull(gateway.system, DOCKER, BOB, asked)
+
+    assert answer.state is PullState.INIT
+    assert gateway.work("b").user_acl == (1003, 1002)
+
+
 def test_a_pull_does_not_show_an_import_for_others(gateway):
     ask(gateway, ALICE, asked=Acl(users=(5,)))
 

@@ -67,6 +67,13 @@ def test_everybody_has_a_quota_of_their_own(gateway_with):
     assert pull(gateway, "c:1", ADMIN).state is PullState.INIT
 
 
+def test_what_others_wait_for_does_not_count(gateway_with):
+    gateway = gateway_with(MaxImagesPerUser=1)
+    pull(gateway, "a:1", BOB)
+
+    assert pull(gateway, "b:1", ALICE).state is PullState.INIT
+
+
 def test_administrators_have_no_quota(gateway_with):
     gateway = gateway_with(MaxImagesPerUser=1, MaxBytesPerUser=1, MaxQueuedPullsPerUser=1)
 
