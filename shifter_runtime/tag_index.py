@@ -27,24 +27,41 @@ def path(config: RuntimeConfig) -> str:
 
 
 def read(reference: ImageReference, config: RuntimeConfig) -> str | None:
-    """The id of the image that carries this tag; None where the index has no such tag."""
+    """The id of the image that carries this tag; None where the index leads to no image."""
     if reference.image_type not in places.IMAGE_TYPES:
         return None
-    fd = image.open_image_path(config)
+    images = image.open_image_path(config)
     try:
-        owners = image.trusted_owners(fd, config)
-        place = config.image_path
-        *directories, name = places.path_of(reference.image_type, reference.tag).split("/")
-        for directory in directories:
-            place += "/" + directory
-            inner = _open(fd, directory, place, owners, stat.S_IFDIR)
-            if inner is None:
-                return None
-            os.close(fd)
-            fd = inner
-        return _read_entry(fd, name, f"{place}/{name}", owners)
+        owners = image.trusted_owners(images, config)
+        place = places.path_of(reference.image_type, reference.tag)
+        image_id = _find(images, place.split("/"), config.image_path, owners)
+        # An entry may outlive its image, where somebody removed that by hand.
+        return image_id if image_id is not None and _is_there(images, image_id) else None
     finally:
-        os.close(fd)
+        os.close(images)
+
+
+def _find(directory: int, names: list[str], place: str, owners: set[int]) -> str | None:
+    """Go down by descriptors to the last of `names`, and read it."""
+    name, *rest = names
+    place += "/" + name
+    if not rest:
+        return _read_entry(directory, name, place, owners)
+    inner = _open(directory, name, place, owners, stat.S_IFDIR)
+    if inner is None:
+        return None
+    try:
+        return _find(inner, rest, place, owners)
+    finally:
+        os.close(inner)
+
+
+def _is_there(images: int, image_id: str) -> bool:
+    try:
+        os.stat(image_id + ".meta", dir_fd=images, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
 
 
 def _read_entry(directory: int, name: str, place: str, owners: set[int]) -> str | None:

@@ -211,11 +211,14 @@ def test_the_index_opens_no_image_to_who_may_not_read_it(node, configure, indexe
     assert_refused(run(node), f"permission denied to image {IMAGE_ID}")
 
 
-def test_an_entry_that_is_out_of_date_is_a_missing_image(node, configure):
-    configure(imageLookup="index")
+def test_an_entry_whose_image_is_gone_is_none(node, configure, gateway):
     write_entry(node, "x:1", f"{OTHER_ID}\n")
+    configure(gateway, imageLookup="index")
+    alone = run(node)
+    configure(gateway, imageLookup="index gateway")
 
-    assert_refused(run(node), "cannot find requested image")
+    assert_refused(alone, "it is not in the index")
+    assert_runs(run(node))
 
 
 @pytest.mark.parametrize(
