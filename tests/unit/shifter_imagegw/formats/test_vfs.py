@@ -76,7 +76,7 @@ def test_a_tree_deeper_than_descriptors_are_many_is_unpacked_and_removed(image):
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     try:
         with pytest.raises(ConversionError, match="File exists"):
-            make(stream(file(b"/".join([b"d"] * 2000)), file(b"a"), file(b"a")), image)
+            make(stream(file(b"/".join([b"d"] * 400)), file(b"a"), file(b"a")), image)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
