@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""`python -m benchmarks pull|launch|lookup`, as root, from the checkout."""
+"""`python -m benchmarks pull|launch|lookup|crowd`, as root, from the checkout."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks import installation, launch, lookup, pull
+from benchmarks import crowd, installation, launch, lookup, pull
 from benchmarks.installation import Installation
 from benchmarks.programs import BenchmarkError
 from benchmarks.report import Report
@@ -113,13 +113,31 @@ def launch_command(
     show(report, json_path)
 
 
+def catalog_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Which of the two gateways is measured."""
+    return click.option(
+        "--catalog",
+        type=click.Choice(list(lookup.CATALOGS)),
+        default="sqlite",
+        show_default=True,
+        help="Of the embedded gateway, or of one with gunicorn (and Celery, Redis) beside it.",
+    )(command)
+
+
 @main.command("lookup")
 @shared_options
+@catalog_option
 @click.option("--records", default=10_000, show_default=True, help="Images in the catalog.")
 @click.option("--clients", default=4, show_default=True, help="Processes that ask.")
 @click.option("--seconds", default=5.0, show_default=True, help="Of each measurement.")
 def lookup_command(
-    work: Path, keep: bool, json_path: Path | None, records: int, clients: int, seconds: float
+    work: Path,
+    keep: bool,
+    json_path: Path | None,
+    catalog: str,
+    records: int,
+    clients: int,
+    seconds: float,
 ) -> None:
     """Ask a gateway for images that it has."""
     with working_directory(work, keep=keep):
@@ -127,9 +145,32 @@ def lookup_command(
             lookup.Lookups(
                 work=work,
                 installation=installation.temporary(work),
+                catalog=catalog,
                 records=records,
                 clients=clients,
                 seconds=seconds,
+            )
+        )
+    show(report, json_path)
+
+
+@main.command("crowd")
+@shared_options
+@catalog_option
+@click.option("--clients", default=200, show_default=True, help="That pull at the same time.")
+@click.option("--scale", default=0.2, show_default=True, help="Size of the image; 0.02 to try.")
+def crowd_command(
+    work: Path, keep: bool, json_path: Path | None, catalog: str, clients: int, scale: float
+) -> None:
+    """Pull one image by many clients at once."""
+    with working_directory(work, keep=keep):
+        report = crowd.measure(
+            crowd.Crowd(
+                work=work,
+                installation=installation.temporary(work),
+                catalog=catalog,
+                clients=clients,
+                scale=scale,
             )
         )
     show(report, json_path)

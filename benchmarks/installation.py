@@ -8,8 +8,9 @@ import dataclasses
 import json
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from benchmarks import programs
 from benchmarks.programs import BenchmarkError
@@ -34,6 +35,15 @@ mungeSocketPath = {munge_socket}
 system = {system}
 defaultImageType = docker
 """
+
+
+@dataclasses.dataclass(frozen=True)
+class Served:
+    """A gateway that runs: its URL, the process that its workers are below, and its logs."""
+
+    url: str
+    pid: int
+    logs: tuple[Path, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,17 +136,12 @@ def gateway(
     munge_socket: Path,
     images: Path,
     catalog: Path | None = None,
-) -> Iterator[tuple[str, int]]:
-    """Serve with nothing cached, its files below `directory`; gives its URL and its pid.
-
-    `catalog`, where given, is moved there.
-    """
+) -> Iterator[Served]:
+    """Serve with nothing cached, its files below `directory`; `catalog` is moved there."""
     directory.mkdir(parents=True)
     if catalog is not None:
         shutil.move(catalog, directory / "catalog.sqlite")
-    images.mkdir(parents=True, exist_ok=True)
-    config = directory / "imagemanager.json"
-    config.write_text(json.dumps(_gateway_config(directory, registry_url, munge_socket, images)))
+    config = configured(directory, registry_url, munge_socket, images)
     url = directory / "url"
     with programs.running(
         [
@@ -146,7 +151,22 @@ def gateway(
         directory / "gateway.log",
         ready=lambda: url.exists() and url.read_text().endswith("\n"),
     ) as pid:
-        yield url.read_text().strip(), pid
+        yield Served(url.read_text().strip(), pid, (directory / "gateway.log",))
+
+
+def configured(
+    directory: Path,
+    registry_url: str,
+    munge_socket: Path,
+    images: Path,
+    more: Mapping[str, object] = MappingProxyType({}),
+) -> Path:
+    """Write imagemanager.json, with `more` in it; make the directory that images go to."""
+    images.mkdir(parents=True, exist_ok=True)
+    config = directory / "imagemanager.json"
+    settings = _gateway_config(directory, registry_url, munge_socket, images)
+    config.write_text(json.dumps(settings | dict(more)))
+    return config
 
 
 def _gateway_config(

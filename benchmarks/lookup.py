@@ -3,31 +3,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import hashlib
 import json
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import installation, programs
-from benchmarks.installation import CHECKOUT, SYSTEM, Installation
+from benchmarks import catalogs, installation, production, programs
+from benchmarks.installation import CHECKOUT, SYSTEM, Installation, Served
 from benchmarks.load import Order
 from benchmarks.programs import BenchmarkError
 from benchmarks.report import Budget, Measurement, Report
-from shifter_imagegw.catalog.sqlite import SqliteCatalog
-from shifter_imagegw.records import NewPull, PublishedImage
 
 FASTEST = "lookup, as fast as it is answered"
 HALF = "lookup, at half that rate"
 ROOT = "GET / (no credential read, no catalog)"
+CATALOGS = {
+    "sqlite": "embedded gateway, SQLite catalog",
+    "mongodb": "gunicorn, MongoDB catalog",
+}
+ORIGINAL = {1_000: 140.0, 10_000: 92.0}  # lookups a second, by the number of records
+NO_REGISTRY = "http://127.0.0.1:9"
 STARTING = 1.0  # seconds for all clients to be there
-MEMORY = Path("/dev/shm")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,7 @@ class Lookups:
 
     work: Path
     installation: Installation
+    catalog: str  # a name of CATALOGS
     records: int
     clients: int  # processes, each with one connection
     seconds: float  # of each measurement
@@ -43,22 +44,13 @@ class Lookups:
 
 def measure(lookups: Lookups) -> Report:
     """Serve a catalog of that size and ask for images in it by chance."""
-    catalog = lookups.work / "filled.sqlite"
-    fill(catalog, lookups.records)
     with (
         programs.empty(lookups.work / "lookup") as directory,
         installation.munge(lookups.work) as munge_socket,
-        installation.gateway(
-            lookups.installation,
-            directory / "gateway",
-            registry_url="http://127.0.0.1:9",  # nothing is fetched
-            munge_socket=munge_socket,
-            images=directory / "images",
-            catalog=catalog,
-        ) as (url, _),
+        _served(lookups, directory, munge_socket) as served,
     ):
         order = Order(
-            port=int(url.rpartition(":")[2]),
+            port=int(served.url.rpartition(":")[2]),
             paths=[_path(number) for number in range(lookups.records)],
             munge_socket=str(munge_socket),
             seconds=lookups.seconds,
@@ -71,9 +63,10 @@ def measure(lookups: Lookups) -> Report:
         root = _measured(ROOT, dataclasses.replace(order, paths=["/"]), lookups.clients)
     p99 = at_half.percentile(99)
     return Report(
-        title="lookup: GET /api/lookup with a new munge credential each time, SQLite catalog",
+        title="lookup: GET /api/lookup with a new munge credential each time, "
+        f"{CATALOGS[lookups.catalog]}",
         ours=FASTEST,
-        measurements=(fastest, at_half, root),
+        measurements=(fastest, at_half, root, *_of_the_original(lookups.records)),
         budgets=(
             Budget(
                 text="lookups per second, load generator included",
@@ -91,50 +84,46 @@ def measure(lookups: Lookups) -> Report:
     )
 
 
-def fill(path: Path, records: int) -> None:
-    """A catalog with so many READY images, made in memory because each step waits for its disk."""
-    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as directory:
-        made = Path(directory, "catalog.sqlite")
-        catalog = SqliteCatalog(made)
-        for number in range(records):
-            _add(catalog, number)
-        catalog.close()
-        shutil.copyfile(made, path)
+@contextlib.contextmanager
+def _served(lookups: Lookups, directory: Path, munge_socket: Path) -> Iterator[Served]:
+    """The gateway that goes with the catalog; nothing is fetched by it."""
+    if lookups.catalog == "mongodb":
+        with production.gateway(
+            lookups.installation,
+            directory / "gateway",
+            registry_url=NO_REGISTRY,
+            munge_socket=munge_socket,
+            images=directory / "images",
+            fill=lambda uri: catalogs.fill_mongodb(uri, lookups.records),
+            workers=0,
+        ) as served:
+            yield served
+        return
+    filled = directory / "filled.sqlite"
+    catalogs.fill_sqlite(filled, lookups.records)
+    with installation.gateway(
+        lookups.installation,
+        directory / "gateway",
+        registry_url=NO_REGISTRY,
+        munge_socket=munge_socket,
+        images=directory / "images",
+        catalog=filled,
+    ) as served:
+        yield served
 
 
-def _add(catalog: SqliteCatalog, number: int) -> None:
-    now = time.time()
-    pull = NewPull(system=SYSTEM, image_type="docker", pull_tag=_tag(number), format="squashfs")
-    catalog.add_pull(pull, now)
-    claim = catalog.claim([SYSTEM], "benchmark", timedelta(minutes=1), now)
-    if claim is None:
-        raise BenchmarkError(f"the catalog gave no claim on its pull number {number}")
-    catalog.publish(claim, _published(number), now)
-
-
-def _published(number: int) -> PublishedImage:
-    return PublishedImage(
-        image_id=hashlib.sha256(str(number).encode()).hexdigest(),
-        format="squashfs",
-        architecture="amd64",
-        os="linux",
-        private=False,
-        env=("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"),
-        entry=("/usr/local/bin/entrypoint",),
-        command=("python3",),
-        workdir="/srv",
-        labels=None,
-        size=1 << 30,
-        expiration=None,
-    )
-
-
-def _tag(number: int) -> str:
-    return f"group{number % 97}/image{number}:v{number % 7}"
+def _of_the_original(records: int) -> tuple[Measurement, ...]:
+    """What was measured of it once, for context: not on this machine."""
+    known = ORIGINAL.get(records)
+    if known is None:
+        return ()
+    note = "measured once, elsewhere, on two cores"
+    return (Measurement(name="the original", per_second=known, note=note),)
 
 
 def _path(number: int) -> str:
-    return f"/api/lookup/{SYSTEM}/docker/{_tag(number).replace('/', '%2F').replace(':', '%3A')}/"
+    tag = catalogs.tag(number).replace("/", "%2F").replace(":", "%3A")
+    return f"/api/lookup/{SYSTEM}/docker/{tag}/"
 
 
 def _measured(name: str, order: Order, clients: int) -> Measurement:
