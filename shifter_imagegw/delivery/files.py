@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,6 +89,12 @@ def _moved(here: int, name: str) -> int:
     there = os.open(name, _DIRECTORY, dir_fd=here)
     os.close(here)
     return there
+
+
+def age_of(found: os.stat_result) -> float:
+    """Seconds since a file was written, or a directory put in place: its times are the image's."""
+    written = found.st_ctime if stat.S_ISDIR(found.st_mode) else found.st_mtime
+    return time.time() - written
 
 
 def remove(path: Path) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -128,7 +127,7 @@ class LocalDelivery:
             image_id=image_id,
             format=format,
             size=size,
-            age=time.time() - found.st_mtime,
+            age=files.age_of(found),
             has_metadata=has_metadata,
         )
 

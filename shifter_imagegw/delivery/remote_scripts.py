@@ -82,13 +82,13 @@ wc -c <"$2"
 REMOVE = """\
 rm -f -- "$2"
 sync .
-rm -f -- "$3"
+rm -rf -- "$3"
 sync .
 """
 
 # $2 partial file
 DISCARD = """\
-rm -f -- "$2"
+rm -rf -- "$2"
 """
 
 # $2 partial file; prints how many KiB are free while it is there

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -111,10 +110,10 @@ def _partial_of(path: Path) -> Partial | None:
     if worker is None:
         return None
     try:
-        written = path.lstat().st_mtime
+        found = path.lstat()
     except FileNotFoundError:
         return None
-    return Partial(path=path, worker=worker, age=time.time() - written)
+    return Partial(path=path, worker=worker, age=files.age_of(found))
 
 
 def _is_full(descriptor: int) -> bool:

@@ -316,6 +316,18 @@ def test_a_directory_is_removed_with_all_in_it_and_nothing_that_its_links_mean(
     assert os.stat("/etc").st_mode & 0o777 == 0o755
 
 
+def test_a_directory_is_as_old_as_its_delivery_whatever_time_the_image_gives_it(
+    delivery, directory, unpacked
+):
+    os.utime(unpacked, (0, 0))
+    (partial,) = delivery.partials()
+
+    delivery.deliver(unpacked, IMAGE_ID, "VFS", WORKER, "FORMAT: VFS\n", still_ours)
+
+    (image,) = delivery.images()
+    assert (partial.age < 60, image.age < 60) == (True, True)
+
+
 def test_what_was_staged_in_a_directory_and_not_delivered_is_removed(delivery, directory):
     with pytest.raises(KeyError), delivery.staging(IMAGE_ID, "VFS", WORKER) as path:
         (path / "a").mkdir()
