@@ -85,6 +85,23 @@ def test_more_inodes_than_one_group_holds_get_more_groups(tmp_path):
     assert "33017/" in check(tmp_path / "image")  # 7 directories, and 10 of the filesystem's own
 
 
+def test_a_file_of_more_than_one_extent_and_group_is_sound(tmp_path):
+    content = b"x" * (130 << 20)
+
+    make(stream(file(b"large", content)), tmp_path / "image")
+
+    check(tmp_path / "image")
+    assert read(tmp_path / "image", "/large") == content
+
+
+def test_more_subdirectories_than_can_be_counted_are_not_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr("shifter_imagegw.formats.ext4_layout.MOST_LINKS", 10)
+
+    make(stream(*(directory(b"many/%d" % number) for number in range(8))), tmp_path / "image")
+
+    assert field(tmp_path / "image", "/many", "Links") == "1"
+
+
 def test_zeros_take_no_space(tmp_path):
     make(stream(file(b"zeros", bytes(50 << 20))), tmp_path / "image")
 
