@@ -11,13 +11,15 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from celery import Celery, signals
 
 from shifter_imagegw import config as configuration
 from shifter_imagegw import logs, tasks
+from shifter_imagegw.config import GatewayConfig
 from shifter_imagegw.credentials import sealer_of
 from shifter_imagegw.errors import ConfigError
 from shifter_imagegw.pool_process import STOP, PoolProcess
@@ -40,6 +42,9 @@ def make(environment: Mapping[str, str]) -> Celery:
     def configure_logs(**_: object) -> None:
         logs.configure(config, "worker")
 
+    def check(options: Mapping[str, Any], **_: object) -> None:
+        _require_systems(options.get("queues") or (), config)
+
     def begin(sender: object, **_: object) -> None:
         _require_prefork(sender)
         os.umask(_PRIVATE)
@@ -57,12 +62,23 @@ def make(environment: Mapping[str, str]) -> Celery:
     app.task(work, name=tasks.WORK)
     for event, receiver in (
         (signals.setup_logging, configure_logs),  # and Celery configures none
+        (signals.celeryd_init, check),
         (signals.worker_init, begin),
         (signals.worker_process_init, begin_child),
         (signals.worker_shutting_down, stop_children),
     ):
         event.connect(receiver, weak=False, dispatch_uid=f"shifter {receiver.__name__}")
     return app
+
+
+def _require_systems(queues: str | Sequence[str], config: GatewayConfig) -> None:
+    names = queues.split(",") if isinstance(queues, str) else queues
+    unknown = sorted(set(names) - set(config.systems))
+    if unknown:
+        sys.exit(
+            f"Error: -Q {unknown[0]}: no such system in Platforms, which has "
+            f"{', '.join(sorted(config.systems))}"
+        )
 
 
 def _require_prefork(worker: object) -> None:

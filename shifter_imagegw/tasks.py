@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Any
 
 from celery import Celery
-from kombu import Exchange, Queue
+from kombu.entity import Exchange, Queue
 from kombu.exceptions import KombuError
 
 from shifter_imagegw.config import GatewayConfig
@@ -109,7 +109,7 @@ def worker_app(config: GatewayConfig) -> Celery:
     app.conf.update(
         _SETTINGS,
         # All of them where the command line names none (-Q).
-        task_queues=[Queue(name, Exchange(name), routing_key=name) for name in config.systems],
+        task_queues=[_queue_of(name) for name in config.systems],
         task_create_missing_queues=False,
         task_acks_late=True,
         task_reject_on_worker_lost=True,
@@ -135,3 +135,9 @@ def worker_app(config: GatewayConfig) -> Celery:
         },
     )
     return app
+
+
+def _queue_of(system: str) -> Any:  # noqa: ANN401
+    """The same as the one that a nudge goes to."""
+    exchange = Exchange(system)  # type: ignore[no-untyped-call]
+    return Queue(system, exchange, routing_key=system)  # type: ignore[no-untyped-call]

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from shifter_imagegw import config as configuration
 from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.catalog.opening import open_catalog
 from tests.integration.conftest import PushedImage, free_port, stop_process, wait_until
-from tests.integration.production.gates import Gates
+from tests.integration.production.gates import STAGES, Gates, gate_of
 
 SYSTEMS = ("alpha", "beta")
 PROGRAMS = Path(sys.executable).parent
@@ -202,6 +202,29 @@ class Site:
     def _require_running(self, name: str) -> None:
         if self.processes[name].poll() is not None:
             pytest.fail(f"{name} has ended:\n{self.log(name)[-3000:]}", pytrace=False)
+
+
+@contextlib.contextmanager
+def held_pulls(
+    site: Site, push_new: Callable[..., PushedImage]
+) -> Iterator[dict[str, PushedImage]]:
+    """A pull at each stage; the gates are opened on the way out."""
+    images = {stage: push_new(stage) for stage in STAGES}
+    gates = {
+        stage: gate_of(stage, image.name.partition(":")[0], image.image_id)
+        for stage, image in images.items()
+    }
+    for gate in gates.values():
+        site.gates.shut(gate)
+    try:
+        for image in images.values():
+            site.pull(image)
+        for gate in gates.values():
+            wait_until(lambda gate=gate: site.gates.is_reached(gate), what=f"a pull at {gate}")
+        yield images
+    finally:
+        for gate in gates.values():
+            site.gates.open(gate)
 
 
 def is_running(pid: int) -> bool:

@@ -3,22 +3,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.integration.conftest import PushedImage, wait_until
-from tests.integration.production.gates import STAGES, gate_of
-from tests.integration.production.site import Site, kill_all
+from tests.integration.production.site import Site, held_pulls, kill_all
 from tests.mongodb import MongoServer
 from tests.redis_server import RedisServer
 
 pytestmark = [pytest.mark.registry, pytest.mark.redis, pytest.mark.mongodb]
-
-WITHIN = 30  # seconds, from when the part is back
 
 
 @dataclasses.dataclass
@@ -38,29 +32,6 @@ def parts(site: Site, redis_server: RedisServer, mongo_server: MongoServer) -> P
     if "worker" not in site.processes:
         site.start_worker("worker")
     return Parts(site, redis_server, mongo_server)
-
-
-@contextlib.contextmanager
-def held_pulls(
-    site: Site, push_new: Callable[..., PushedImage]
-) -> Iterator[dict[str, PushedImage]]:
-    """A pull at each stage; the gates are opened on the way out."""
-    images = {stage: push_new(stage) for stage in STAGES}
-    gates = {
-        stage: gate_of(stage, image.name.partition(":")[0], image.image_id)
-        for stage, image in images.items()
-    }
-    for gate in gates.values():
-        site.gates.shut(gate)
-    try:
-        for image in images.values():
-            site.pull(image)
-        for gate in gates.values():
-            wait_until(lambda gate=gate: site.gates.is_reached(gate), what=f"a pull at {gate}")
-        yield images
-    finally:
-        for gate in gates.values():
-            site.gates.open(gate)
 
 
 def test_pool_children_that_are_killed(parts, push_new):

@@ -156,7 +156,11 @@ def test_a_pull_with_logins_needs_a_key_that_api_and_workers_share(
     ("settings", "arguments", "words"),
     [
         ({"Broker": None}, [], "Error: Broker is missing, and Celery workers need it"),
-        ({}, ["-Q", "gamma"], "queue gamma isn't"),
+        (
+            {},
+            ["-Q", "gamma"],
+            "Error: -Q gamma: no such system in Platforms, which has alpha, beta",
+        ),
         ({}, ["-P", "threads"], "Error: pulls need Celery's prefork pool"),
         ({"KeyFile": "/none"}, [], "Error: cannot read KeyFile '/none'"),
     ],
