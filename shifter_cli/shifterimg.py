@@ -94,8 +94,8 @@ def verbose_option(function: Function) -> Function:
 
 def access_options(function: Function) -> Function:
     for flags, help_text, callback in (
-        (("-g", "--group"), "Groups that may use a private image.", _add_groups),
-        (("-u", "--user"), "Users that may use a private image.", _add_users),
+        (("-g", "--group"), "Groups that may use the image.", _add_groups),
+        (("-u", "--user"), "Users that may use the image.", _add_users),
     ):
         function = click.option(
             *flags, metavar="LIST", multiple=True, help=help_text,
@@ -125,7 +125,7 @@ def json_option(function: Function) -> Function:
 def shifterimg(ctx: click.Context) -> None:
     """Fetch container images for this cluster, list them, find one.
 
-    LISTs are names or numbers joined by commas; they apply to pulls.
+    LISTs are names or numbers joined by commas; they apply to pulls and imports.
     """
     group = ctx.command
     assert isinstance(group, ModeGroup)

@@ -129,7 +129,9 @@ def _close_all_but(kept: set[int]) -> None:
 
 
 def _end(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
+    # Who may become another may not always end them (CAP_KILL); but the child also ends by itself
+    # as soon as nobody listens.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + _GRACE
     while time.monotonic() < deadline:

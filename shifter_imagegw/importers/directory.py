@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from typing import BinaryIO
+from io import FileIO
+from typing import BinaryIO, cast
 
 from shifter_imagegw.errors import PullError
 from shifter_imagegw.flatten import FlattenReport
@@ -50,40 +51,42 @@ class DirectoryOrigin(StreamedOrigin):
         """Have the tree's tar stream go to `take`; its digest and what was counted."""
         becomes = may_become_others()
         rules = Rules(None if becomes else self._job.who)
-        source, sink = os.pipe()
         path, limits = self._job.path, self._job.limits
+        source, sink = _pipe()
 
         def work(line: Line) -> None:
-            root = open_directory(path, rules)
-            with open(sink, "wb", buffering=0) as out:
-                report = Tree(_Whole(out), rules, limits).write(root)  # type: ignore[arg-type]
+            out = cast("BinaryIO", _Whole(sink))
+            report = Tree(out, rules, limits).write(open_directory(path, rules))
+            sink.close()
             line.send({"report": vars(report)})
 
-        try:
-            with running_as(self._job.who if becomes else None, work, keeping=(sink,)) as line:
-                os.close(sink)
-                sink = -1
-                digest = self._copy(source, take)
+        with source, sink:
+            who = self._job.who if becomes else None
+            with running_as(who, work, keeping=(sink.fileno(),)) as line:
+                sink.close()
+                with source:  # not open for longer: who writes must see that nobody reads
+                    digest = self._copy(source, take)
                 answer = line.receive(self._job.lease.require_held)
-        finally:
-            os.close(source)
-            if sink >= 0:
-                os.close(sink)
         return f"sha256:{digest}", _report_of(answer[0] if answer else {}, self._job.path)
 
-    def _copy(self, source: int, take: Callable[[bytes], object]) -> str:
+    def _copy(self, source: FileIO, take: Callable[[bytes], object]) -> str:
         digest = hashlib.sha256()
-        while data := read_when_ready(source, self._job.lease.require_held):
+        while data := read_when_ready(source.fileno(), self._job.lease.require_held):
             digest.update(data)
             take(data)
             self._job.lease.add_bytes(len(data))
         return digest.hexdigest()
 
 
+def _pipe() -> tuple[FileIO, FileIO]:
+    source, sink = os.pipe()
+    return FileIO(source, "rb"), FileIO(sink, "wb")
+
+
 class _Whole:
     """Writes all of what it gets into a pipe, which takes what there is room for."""
 
-    def __init__(self, pipe: BinaryIO) -> None:
+    def __init__(self, pipe: FileIO) -> None:
         self._pipe = pipe
 
     def write(self, data: bytes) -> int:

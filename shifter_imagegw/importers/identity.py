@@ -10,7 +10,7 @@ from pathlib import Path
 
 from shifter_imagegw.errors import PullError
 
-_NO_GROUP = 65534
+_NOBODY = _NO_GROUP = 65534
 _CAP_SETGID, _CAP_SETUID = 6, 7
 _BECOMING = 1 << _CAP_SETGID | 1 << _CAP_SETUID
 
@@ -25,14 +25,20 @@ class Importer:
     name: str
 
     @classmethod
-    def of(cls, uid: int | None) -> Importer:
-        """Whoever has this uid; without an entry in the passwd database, nothing but the uid."""
+    def of(cls, uid: int | None, *, is_root_meant: bool = False) -> Importer:
+        """Whoever has this uid; without an entry in the passwd database, nothing but the uid.
+
+        Root of some node is not root of the gateway's host: unless the site names root among those
+        who import, it reads what all may read.
+        """
         if uid is None:
             raise PullError("nobody knows who asked for this import: ask for it once more")
         try:
             entry = pwd.getpwuid(uid)
         except KeyError:
             return cls(uid=uid, gid=_NO_GROUP, groups=(), name=str(uid))
+        if uid == 0 and not is_root_meant:
+            return cls(uid=_NOBODY, gid=_NO_GROUP, groups=(), name=entry.pw_name)
         groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
         return cls(uid=uid, gid=entry.pw_gid, groups=groups, name=entry.pw_name)
 

@@ -32,7 +32,7 @@ def place():
 
 
 @contextlib.contextmanager
-def _running(directory, munged, *, account, **more):
+def _running(directory, munged, *, account, options=(), **more):
     """A gateway whose processes are `account`; its Python must be readable for all."""
     directory.mkdir(mode=0o755)
     (directory / "images").mkdir(mode=0o700)
@@ -58,6 +58,7 @@ def _running(directory, munged, *, account, **more):
         os.chown(path, account, account)
     prefix = [
         require_program("setpriv"), f"--reuid={account}", f"--regid={account}", "--clear-groups",
+        *options,
     ]  # fmt: skip
     gateway = Gateway(directory, content, munged, prefix=prefix)
     gateway.start()
@@ -79,6 +80,12 @@ def account_gateway(place, munged):
     """A gateway of an account without privileges, as sites should have it."""
     with _running(place / "account", munged, account=ACCOUNT) as gateway:
         yield gateway
+
+
+@pytest.fixture
+def run_gateway(place, munged, request):
+    """`with run_gateway(account=UID, **config) as gateway`: one of a test's own."""
+    return functools.partial(_running, place / request.node.name, munged)
 
 
 @pytest.fixture

@@ -101,6 +101,48 @@ def test_a_file_that_an_access_list_keeps_from_the_user_is_refused(ask, home):
     failure(ask(file))
 
 
+def test_root_of_a_node_is_nobody_on_the_gateways_host(root_gateway, ask_of, home):
+    file = home() / "of_root"
+    file.write_text("secret")
+    file.chmod(0o600)
+
+    assert "no permission" in failure(ask_of(root_gateway, file, by=0))
+
+
+def test_root_may_import_as_root_where_the_site_names_it(run_gateway, ask_of, home):
+    root = home() / "root"
+    root.mkdir(mode=0o700)
+    with run_gateway(account=0, ImportUsers=["root"]) as gateway:
+        assert ask_of(gateway, root, by=0)["status"] == "READY"
+
+
+BECOMING = "+setuid,+setgid"
+
+
+def capable(capabilities):
+    return ["--inh-caps", capabilities, "--ambient-caps", capabilities]
+
+
+def test_an_account_with_two_capabilities_becomes_the_user(run_gateway, ask_of, home):
+    root = home() / "root"
+    root.mkdir()
+    (root / "own").write_text("x")
+    for path in (root, root / "own"):
+        os.chown(path, ALICE, ALICE)
+        path.chmod(0o700)
+    with run_gateway(account=ACCOUNT, options=capable(BECOMING)) as gateway:
+        assert ask_of(gateway, root)["status"] == "READY"
+        assert "no permission" in failure(ask_of(gateway, root, by=BOB))
+
+
+def test_an_account_with_further_capabilities_opens_nothing(run_gateway, ask_of, home):
+    (home() / "f").write_text("x")
+    with run_gateway(account=ACCOUNT, options=capable(f"{BECOMING},+dac_override")) as gateway:
+        said = failure(ask_of(gateway, home() / "f"))
+
+    assert "more capabilities than CAP_SETUID and CAP_SETGID" in said
+
+
 def test_own_files_need_not_be_readable_for_others(root_gateway, shifterimg, home):
     root = make_tree(home() / "root", ALICE)
     file = pack(root, home() / "own.squashfs")
