@@ -17,6 +17,8 @@ from shifter_imagegw.run import run
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 
+_ENTERED = stat.S_IRUSR | stat.S_IXUSR
+
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
@@ -73,12 +75,16 @@ def size_of(path: Path) -> int:
 
 
 def _scan(directory: int) -> tuple[int, list[str]]:
-    """Bytes of the files in a directory, and the names of the directories in it."""
+    """Bytes of the files in a directory, and the names of the directories in it.
+
+    Those are left out that an image forbids its owner to enter: their size is not to be had.
+    """
     size, below = 0, []
     with os.scandir(directory) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                below.append(entry.name)
+                if entry.stat(follow_symlinks=False).st_mode & _ENTERED == _ENTERED:
+                    below.append(entry.name)
             elif entry.is_file(follow_symlinks=False):
                 size += entry.stat(follow_symlinks=False).st_size
     return size, below

@@ -39,3 +39,14 @@ def test_a_tree_of_any_depth_is_measured_and_removed(tmp_path):
 
     assert size == 5
     assert not tree.exists()
+
+
+def test_a_directory_that_its_owner_may_not_enter_is_no_obstacle(tmp_path):
+    for mode in (0o000, 0o400, 0o600, 0o100, 0o300):
+        closed = tmp_path / f"{mode:03o}"
+        (closed / "below").mkdir(parents=True)
+        (closed / "file").write_bytes(b"12345")
+        closed.chmod(mode)
+    (tmp_path / "file").write_bytes(b"123")
+
+    assert files.size_of(tmp_path) == 3
