@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import sqlite3
 import threading
@@ -116,6 +117,15 @@ PRAGMA user_version = 2;
 _STEPS = (_VERSION_1, _VERSION_2)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Opened:
+    """A connection of one thread, and the process that has opened it."""
+
+    pid: int
+    connection: sqlite3.Connection
+    in_use: threading.RLock = dataclasses.field(default_factory=threading.RLock)
+
+
 class SqliteFile:
     """Gives each thread of each process its own connection to one catalog file."""
 
@@ -123,7 +133,7 @@ class SqliteFile:
         self.path = path
         self._local = threading.local()
         self._lock = threading.Lock()
-        self._opened: list[tuple[int, sqlite3.Connection]] = []
+        self._opened: list[_Opened] = []
         try:
             with self._translated():
                 self._create()
@@ -132,37 +142,38 @@ class SqliteFile:
             raise
 
     def close(self) -> None:
-        """Close what this process has opened; a later call opens anew."""
+        """Close what this process has opened; a later call opens anew.
+
+        Waits for threads that are using theirs: SQLite would crash under them.
+        """
         with self._lock:
-            for pid, connection in self._opened:
-                if pid == os.getpid():
-                    connection.close()
-            self._opened = [(pid, kept) for pid, kept in self._opened if pid != os.getpid()]
+            for opened in self._opened:
+                if opened.pid == os.getpid():
+                    with opened.in_use:
+                        opened.connection.close()
+            self._opened = [opened for opened in self._opened if opened.pid != os.getpid()]
             self._local = threading.local()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        with self._translated():
-            yield self._connection()
+        with self._translated(), self._connection() as connection:
+            yield connection
 
     @contextlib.contextmanager
     def writing_quickly(self) -> Iterator[sqlite3.Connection]:
         """`writing` what may be lost in a power failure: it reaches the disk with what follows."""
-        with self._translated():
-            connection = self._connection()
+        with self._translated(), self._connection() as connection:
             connection.execute("PRAGMA synchronous = NORMAL")
-        try:
-            with self.writing():
-                yield connection
-        finally:
-            with self._translated():
+            try:
+                with self.writing():
+                    yield connection
+            finally:
                 connection.execute("PRAGMA synchronous = FULL")
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction that no other writer can come into; it holds all or nothing."""
-        with self._translated():
-            connection = self._connection()
+        with self._translated(), self._connection() as connection:
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 yield connection
@@ -172,26 +183,30 @@ class SqliteFile:
                     connection.execute("ROLLBACK")
                 raise
 
-    def _connection(self) -> sqlite3.Connection:
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        """This thread's connection, which `close` leaves alone meanwhile."""
         local = self._local
-        if getattr(local, "pid", None) != os.getpid():
+        opened: _Opened | None = getattr(local, "opened", None)
+        if opened is None or opened.pid != os.getpid():
             # One that came through fork() belongs to the parent: it is neither used nor closed,
             # as both would end the parent's locks. `_opened` keeps it from being collected.
-            local.connection = self._open()
-            local.pid = os.getpid()
-        connection: sqlite3.Connection = local.connection
-        return connection
+            local.opened = opened = self._open()
+        with opened.in_use:
+            yield opened.connection
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self) -> _Opened:
         connection = sqlite3.connect(
             self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
-        with self._lock:
-            self._opened.append((os.getpid(), connection))
-        connection.execute("PRAGMA foreign_keys = ON")
-        # An answered request survives a power failure: every commit is on the disk.
-        connection.execute("PRAGMA synchronous = FULL")
-        return connection
+        opened = _Opened(os.getpid(), connection)
+        with opened.in_use:
+            with self._lock:
+                self._opened.append(opened)
+            connection.execute("PRAGMA foreign_keys = ON")
+            # An answered request survives a power failure: every commit is on the disk.
+            connection.execute("PRAGMA synchronous = FULL")
+        return opened
 
     def _create(self) -> None:
         # It holds names of private images, so nobody else reads it; SQLite gives its
@@ -205,15 +220,15 @@ class SqliteFile:
             raise CatalogError(
                 f"cannot create catalog {str(self.path)!r}: {error.strerror}"
             ) from error
-        connection = self._connection()
-        if self._version(connection) == 0:
-            _use_write_ahead_log(connection)
-        if self._version(connection) < len(_STEPS):
-            with self.writing():
-                for step in _STEPS[self._version(connection) :]:
-                    for statement in step.split(";"):
-                        connection.execute(statement)
-        version = self._version(connection)
+        with self._connection() as connection:
+            if self._version(connection) == 0:
+                _use_write_ahead_log(connection)
+            if self._version(connection) < len(_STEPS):
+                with self.writing():
+                    for step in _STEPS[self._version(connection) :]:
+                        for statement in step.split(";"):
+                            connection.execute(statement)
+            version = self._version(connection)
         if version != len(_STEPS):
             raise CatalogError(
                 f"catalog {str(self.path)!r} has format {version}, this release knows "

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import stat
+import threading
 
 import pytest
 
@@ -49,6 +51,28 @@ def test_commits_reach_the_disk_before_they_are_answered(catalog):
         (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
 
     assert (journal, synchronous) == ("wal", 2)
+
+
+def test_a_catalog_is_closed_under_no_thread_that_uses_it(catalog):
+    """Where it is, the interpreter crashes."""
+    ended = threading.Event()
+
+    def use():
+        while not ended.is_set():
+            with contextlib.suppress(CatalogError):  # closed a moment before it was used
+                catalog.workers()
+                catalog.purge_ended("mycluster", NOW)
+
+    threads = [threading.Thread(target=use) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(300):
+        catalog.close()
+    ended.set()
+    for thread in threads:
+        thread.join()
+
+    assert catalog.workers() == []
 
 
 def test_a_full_disk_is_said_in_words_and_heals(catalog):
