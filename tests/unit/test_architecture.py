@@ -32,8 +32,26 @@ MAY_IMPORT = {
 
 # Rooms inside a package that keep to themselves: what else of ours they may import.
 CLOSED_ROOMS = {
+    # These two know nothing of Shifter at all.
     "shifter_imagegw/registry": ("shifter_common.errors",),
     "shifter_imagegw/flatten": ("shifter_common.errors",),
+    "shifter_imagegw/config": ("shifter_common.metadata", "shifter_imagegw.errors"),
+    "shifter_imagegw/catalog": tuple(
+        f"shifter_imagegw.{module}" for module in ("config", "errors", "records")
+    ),
+    "shifter_imagegw/formats": tuple(
+        f"shifter_imagegw.{module}" for module in ("errors", "flatten", "run")
+    ),
+    "shifter_imagegw/delivery": (
+        "shifter_common",
+        *(f"shifter_imagegw.{module}" for module in ("catalog", "config", "errors")),
+        *(f"shifter_imagegw.{module}" for module in ("formats", "run")),
+    ),
+    "shifter_imagegw/importers": (
+        "shifter_common.errors",
+        *(f"shifter_imagegw.{module}" for module in ("config", "errors", "flatten", "lease")),
+        *(f"shifter_imagegw.{module}" for module in ("origin", "records", "registry", "run")),
+    ),
 }
 
 # Who must not know of what; a name stands for everything below it too.
@@ -60,7 +78,48 @@ ONLY_IMPORTER = {
         f"shifter_imagegw/catalog/mongo{module}.py"
         for module in ("", "_connection", "_publishing", "_start", "_turns")
     },
+    "bson": {
+        "shifter_imagegw/catalog/mongo_connection.py",
+        "shifter_imagegw/catalog/mongo_documents.py",
+    },
+    "celery": {
+        f"shifter_imagegw/{module}.py" for module in ("celery_app", "celery_consumer", "tasks")
+    },
+    "kombu": {"shifter_imagegw/tasks.py"},
+    "redis": {"shifter_imagegw/readiness.py"},
+    "flask": {
+        f"shifter_imagegw/{module}.py"
+        for module in ("api", "app", "operation", "processes", "views", "wsgi")
+    },
+    "gunicorn": {
+        f"shifter_imagegw/{module}.py" for module in ("api", "api_worker", "broken_request", "logs")
+    },
+    "requests": {"shifter_imagegw/registry/transport.py"},
+    "urllib3": {
+        f"shifter_imagegw/registry/{module}.py"
+        for module in ("addresses", "endpoint", "patience", "transport")
+    },
+    "cryptography": {"shifter_imagegw/credentials.py"},
     "subprocess": {"shifter_imagegw/run.py"},
+}
+
+# Who may become another process or another user.
+ONLY_CALLER = {
+    "fork": {
+        "shifter_imagegw/importers/child.py",
+        "shifter_imagegw/supervisor.py",
+        "shifter_runtime/lookup.py",
+    },
+    "exec": {"shifter_runtime/lookup.py", "shifter_runtime/process.py"},
+    "set_ids": {"shifter_imagegw/importers/identity.py", "shifter_runtime/identity.py"},
+}
+SYSTEM_CALLS = {
+    "fork": {"fork", "forkpty", "posix_spawn", "posix_spawnp"},
+    "exec": {"execl", "execle", "execlp", "execv", "execve", "execvp", "execvpe"},
+    "set_ids": {
+        *("setuid", "setgid", "seteuid", "setegid", "setreuid", "setregid", "setresuid"),
+        *("setresgid", "setgroups", "initgroups"),
+    },
 }
 
 LONGEST_MODULE = 400  # lines
@@ -130,7 +189,7 @@ def test_packages_depend_on_each_other_one_way(package):
 
 
 @pytest.mark.parametrize("room", CLOSED_ROOMS)
-def test_closed_rooms_know_nothing_of_shifter(room):
+def test_closed_rooms_know_nothing_else_of_ours(room):
     allowed = (room.replace("/", "."), *CLOSED_ROOMS[room])
 
     assert not strangers_in(room, allowed)
@@ -158,6 +217,20 @@ def test_each_outside_world_has_one_door(world):
     doors = {name_of(path) for path in MODULES if is_below_any(imports_of(path), world)}
 
     assert doors <= ONLY_IMPORTER[world]
+
+
+@pytest.mark.parametrize("what", ONLY_CALLER)
+def test_few_modules_become_another_process_or_user(what):
+    callers = {
+        name_of(path)
+        for path in MODULES
+        for node in nodes_of(ast.parse(path.read_text()), types=True)
+        if isinstance(node, ast.Attribute)
+        and node.attr in SYSTEM_CALLS[what]
+        and ast.unparse(node.value) == "os"
+    }
+
+    assert callers == ONLY_CALLER[what]
 
 
 def is_below_any(names: set[str], place: str) -> bool:
