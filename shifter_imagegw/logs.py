@@ -25,7 +25,10 @@ from shifter_imagegw.config import GatewayConfig, LogFormat
 from shifter_imagegw.redaction import Redactor
 
 _CONVERSION = re.compile(r"%(?:%|[#0 +-]*\d*(?:\.\d+)?[a-zA-Z])")
-_FIELD = re.compile(rf"(?P<key>[a-z][a-z0-9_]*)=(?P<value>{_CONVERSION.pattern})(?=\s|$)")
+_FIELD = re.compile(
+    # `image=%s:%s` is one field
+    rf"(?P<key>[a-z][a-z0-9_]*)=(?P<value>[^\s%]*(?:{_CONVERSION.pattern}[^\s%]*)+)(?=\s|$)"
+)
 _WORDS = re.compile(rf"{_FIELD.pattern}|{_CONVERSION.pattern}")
 
 # What would begin a new line, move the cursor, or show text in another order than it has.
@@ -157,8 +160,14 @@ def _message(record: logging.LogRecord) -> str:
         return f"{record.msg} {record.args!r}"  # a defect of the call site hides no event
 
 
-def _value(conversion: str, arguments: Iterator[object]) -> object:
-    argument = next(arguments)
+def _value(template: str, arguments: Iterator[object]) -> object:
+    conversions = _CONVERSION.findall(template)
+    if conversions != [template]:
+        return template % tuple(next(arguments) for word in conversions if word != "%%")
+    return _typed(template, next(arguments))
+
+
+def _typed(conversion: str, argument: object) -> object:
     if isinstance(argument, float):
         return float(conversion % (argument,)) if conversion[-1] in "feg" else argument
     if isinstance(argument, int | None | Mapping | list | tuple):

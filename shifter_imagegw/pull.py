@@ -18,6 +18,7 @@ from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.config import GatewayConfig
 from shifter_imagegw.delivery import Delivery
 from shifter_imagegw.lease import Lease
+from shifter_imagegw.logs import Facts
 from shifter_imagegw.origin import OpenOrigin, Origin, SourceImage
 from shifter_imagegw.records import Acl, ImageRecord, PublishedImage, PullState, acl_after_pull
 from shifter_imagegw.registry import BlobCache
@@ -139,8 +140,7 @@ class Pull:
             return
         options = self._config.converter_options.get(self._record.format, ())
         report = formats.make(self._record.format, origin.write_tar, staged, options)
-        counts = " ".join(f"{name}={value}" for name, value in vars(report).items())
-        log.info("layers flattened image=%s %s", image.image_id, counts)
+        log.info("layers flattened image=%s %s", image.image_id, Facts(vars(report)))
 
     def _examine(self, image: SourceImage, staged: Path) -> None:
         """Let the site's program see the image before anybody else does."""

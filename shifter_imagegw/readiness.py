@@ -49,7 +49,7 @@ class Readiness:
             return {}
         now = time.time()
         found = {}
-        for system in self._catalog.count_claimable(list(self._config.systems), now):
+        for system, jobs in self._catalog.count_claimable(list(self._config.systems), now).items():
             waits = [
                 now - record.last_pull
                 for record in self._catalog.list_queue(system)
@@ -57,7 +57,7 @@ class Readiness:
             ]
             if waits and max(waits) > _LATE_SECONDS:
                 found[system] = (
-                    f"{len(waits)} jobs wait for a worker, the oldest for {max(waits):.0f} s: "
+                    f"{jobs} jobs wait for a worker, the oldest for {max(waits):.0f} s: "
                     "is one of this system running, and is it busy?"
                 )
         return found

@@ -60,6 +60,10 @@ class Counters:
             self._lines[series] = (offset, value)
             self._end = max(self._end, offset + len(line))
 
+    def close(self) -> None:
+        with self._changing:
+            self._stop()
+
     def _begin(self) -> None:
         self._pid, self._lines, self._end = os.getpid(), {}, 0
         self._stop()
@@ -82,7 +86,17 @@ _counters: Counters | None = None
 def configure(cache_directory: Path) -> None:
     """Count from now on, in this process and in those that it forks."""
     global _counters
-    _counters = Counters(_directory(cache_directory))
+    before, _counters = _counters, Counters(_directory(cache_directory))
+    if before is not None:
+        before.close()
+
+
+def stop() -> None:
+    """Count no more."""
+    global _counters
+    before, _counters = _counters, None
+    if before is not None:
+        before.close()
 
 
 def count(name: str, labels: Mapping[str, str], amount: float = 1.0) -> None:

@@ -68,10 +68,10 @@ def parse(command, arguments):
 
 
 def require_celery_options(arguments):
-    assert arguments[:3] == ["-A", "shifter_imagegw.celery_app", "worker"]
+    assert arguments[:4] == ["-q", "-A", "shifter_imagegw.celery_app", "worker"]
     known = {name for option in celery_command.commands["worker"].params for name in option.opts}
 
-    options = [argument for argument in arguments[3:] if argument.startswith("-")]
+    options = [argument for argument in arguments[4:] if argument.startswith("-")]
 
     assert {"-Q", "-n"} <= set(options) <= known
 

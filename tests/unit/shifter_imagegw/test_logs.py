@@ -70,15 +70,25 @@ def test_values_keep_spaces_and_signs_and_make_no_field(logged):
     assert (line["level"], line["event"]) == ("warning", "pull failed")
 
 
+def test_a_value_may_be_made_of_several_arguments(logged):
+    log, written = logged()
+
+    log.info("pull asked image=%s:%s 5%%=%d%% uid=%d", "docker", "a b", 1, 0)
+
+    line = only_line(written())
+    assert (line["image"], line["uid"]) == ("docker:a b", 0)
+    assert line["event"] == "pull asked 5%=1%"
+
+
 def test_facts_are_fields_and_other_words_are_part_of_the_event(logged):
     log, written = logged()
     facts = logs.Facts(system="cori", image="a b")
 
-    log.info("%s started %s attempt=%d, 100%%", "pull", facts, 1)
+    log.info("%s started %s attempt=%d 100%% in %s", "pull", facts, 1, "time")
 
     line = only_line(written())
-    assert line["event"] == "pull started attempt=1, 100%"
-    assert (line["system"], line["image"]) == ("cori", "a b")
+    assert line["event"] == "pull started 100% in time"
+    assert (line["system"], line["image"], line["attempt"]) == ("cori", "a b", 1)
 
 
 def test_facts_are_words_in_a_text():
