@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from types import TracebackType
 from typing import TypeVar
@@ -82,7 +83,18 @@ class Lease:
     ) -> None:
         self._over.set()
         self._thread.join()
-        self._meter.end(error, self._bytes[0] if self._bytes is not None else 0)
+
+    @contextlib.contextmanager
+    def measured(self) -> Iterator[None]:
+        """Count how the body ends, and how long it stays in each state."""
+        error: BaseException | None = None
+        try:
+            yield
+        except BaseException as caught:
+            error = caught
+            raise
+        finally:
+            self._meter.end(error, self._bytes[0] if self._bytes is not None else 0)
 
     def enter(self, state: PullState, message: str) -> None:
         """Say at once, or as soon as the catalog can be told, that the pull has got further."""

@@ -28,20 +28,28 @@ class Readiness:
         self._config = config
         self._catalog = catalog
         self._looking = threading.Lock()
-        self._looked = float("-inf")
+        self._looked: float | None = None
         self._missing: Mapping[str, str] = {}
 
     def missing(self) -> Mapping[str, str]:
-        """Parts that do not work, with the reason; empty where all do."""
-        with self._looking:
-            if time.monotonic() - self._looked >= _FRESH_SECONDS:
+        """Parts that do not work, with the reason; empty where all do.
+
+        One thread looks, which takes seconds while a server is silent; the others are told what
+        was found before, so that they can answer requests.
+        """
+        if not self._looking.acquire(blocking=self._looked is None):
+            return self._missing
+        try:
+            if self._looked is None or time.monotonic() - self._looked >= _FRESH_SECONDS:
                 self._missing = {
                     part: reason
                     for part, check in self._checks().items()
                     if (reason := _failure_of(check)) is not None
                 }
                 self._looked = time.monotonic()
-            return self._missing
+        finally:
+            self._looking.release()
+        return self._missing
 
     def late(self) -> Mapping[str, str]:
         """Systems whose jobs wait for a worker; requests are answered all the same."""

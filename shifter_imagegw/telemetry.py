@@ -18,7 +18,8 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from shifter_imagegw.errors import LeaseLostError
+from shifter_common.errors import ShifterError
+from shifter_imagegw.errors import CatalogError, LeaseLostError, PullError
 from shifter_imagegw.process_names import is_dead, worker_name
 from shifter_imagegw.records import ImageRecord, PullState
 
@@ -28,6 +29,7 @@ BUCKETS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.
 
 _SUFFIX = ".counters"
 _RETIRED = "retired"
+_RESULTS = {type(None): "done", LeaseLostError: "lost", CatalogError: "interrupted"}
 _VALUE_WIDTH = 24  # characters, at the beginning of a line
 
 
@@ -138,18 +140,15 @@ class JobMeter:
         self._state, self._since = state, now
 
     def end(self, error: BaseException | None, fetched_bytes: int) -> None:
-        """Note the end; what is no `Exception` stops the worker, and hands the job back."""
+        """Note the end; jobs that were stopped, lost or interrupted are done by another worker."""
         self.enter(None)
-        if error is None:
-            result = "done"
-        elif not isinstance(error, Exception):
-            result = "stopped"
-        else:
-            result = "lost" if isinstance(error, LeaseLostError) else "failed"
+        result = _RESULTS.get(type(error), "failed")
+        if not isinstance(error, Exception | None):
+            result = "stopped"  # as the process is
         count("shifter_jobs_total", {**self._labels, "result": result})
         if result == "failed":
-            kind = type(error).__name__
-            count("shifter_job_failures_total", {**self._labels, "kind": kind})
+            kind = {"kind": type(_origin_of(error)).__name__}
+            count("shifter_job_failures_total", {**self._labels, **kind})
         if fetched_bytes > 0:
             system = {"system": self._labels["system"]}
             count("shifter_fetched_bytes_total", system, fetched_bytes)
@@ -172,6 +171,13 @@ def collect(cache_directory: Path) -> dict[str, float]:
         files = [path for path in directory.iterdir() if path.name.endswith(_SUFFIX)]
         _retire(directory, [path for path in files if is_dead(path.name.removesuffix(_SUFFIX))])
         return _sum_of([path for path in files if path.exists()] + [directory / _RETIRED])
+
+
+def _origin_of(error: BaseException | None) -> BaseException | None:
+    """The error that another one only puts into more words."""
+    if type(error) is PullError and isinstance(error.__cause__, ShifterError):
+        return error.__cause__
+    return error
 
 
 def _retire(directory: Path, files: list[Path]) -> None:

@@ -103,7 +103,7 @@ class Worker:
         verb, fields = _described(held.claim)
         log.info("%s started %s attempt=%d", verb, fields, held.claim.record.attempts)
         try:
-            with _interrupted_when_over(held):
+            with _interrupted_when_over(held), held.measured():
                 self._do(held)
         except LeaseLostError as error:
             log.warning("%s abandoned %s reason=%s", verb, fields, error)

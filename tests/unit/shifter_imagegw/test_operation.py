@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import socket
+import threading
 
 import pytest
 
@@ -108,6 +109,31 @@ def test_anybody_who_asks_again_and_again_has_the_parts_looked_at_once(ready_gat
         ask(ready_gateway, "/readyz")
 
     assert len(looks) == 1
+
+
+def test_a_part_that_is_silent_holds_up_one_request(ready_gateway, monkeypatch):
+    monkeypatch.setattr("shifter_imagegw.readiness._FRESH_SECONDS", 0)
+    readiness = Readiness(ready_gateway.config, ready_gateway.catalog)
+    readiness.missing()
+    asked, answers = threading.Event(), threading.Event()
+
+    def silent():
+        asked.set()
+        assert answers.wait(10)
+        raise CatalogError("it was silent")
+
+    monkeypatch.setattr(ready_gateway.catalog, "check", silent)
+    first = threading.Thread(target=readiness.missing)
+    first.start()
+    assert asked.wait(10)
+
+    meanwhile = readiness.missing()
+    answers.set()
+    first.join()
+
+    assert meanwhile == {}
+    monkeypatch.setattr("shifter_imagegw.readiness._FRESH_SECONDS", 60)
+    assert readiness.missing() == {"catalog": "it was silent"}
 
 
 def test_metrics_count_images_queue_requests_and_lookups(ready_gateway):

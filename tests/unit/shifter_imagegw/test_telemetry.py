@@ -9,8 +9,9 @@ import threading
 import pytest
 
 from shifter_imagegw import metrics, telemetry
-from shifter_imagegw.errors import DeliveryError, LeaseLostError
+from shifter_imagegw.errors import CatalogError, DeliveryError, LeaseLostError, PullError
 from shifter_imagegw.records import ImageRecord, PullState
+from shifter_imagegw.registry import RegistryError
 from shifter_imagegw.worker import Stopped
 
 COUNT_IN_A_PROCESS = """
@@ -146,12 +147,22 @@ def test_stages_of_a_job_are_measured_each_once(cache, monkeypatch):
     assert found['shifter_fetched_bytes_total{system="cori"}'] == 700
 
 
+def caused_by(cause):
+    error = PullError("in more words")
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "result", "kind"),
     [
         (None, "done", None),
+        (PullError("no"), "failed", "PullError"),
+        (caused_by(RegistryError("no")), "failed", "RegistryError"),
+        (caused_by(OSError("no")), "failed", "PullError"),
         (DeliveryError("full"), "failed", "DeliveryError"),
         (LeaseLostError("gone"), "lost", None),
+        (CatalogError("away"), "interrupted", None),
         (Stopped(), "stopped", None),
     ],
 )
@@ -163,7 +174,7 @@ def test_stages_of_a_job_are_measured_each_once(cache, monkeypatch):
         (record_of(state=PullState.EXPIRING), "expire"),
     ],
 )
-def test_a_job_ends_in_one_of_four_ways(cache, error, result, kind, record, job):
+def test_a_job_ends_in_one_of_five_ways(cache, error, result, kind, record, job):
     telemetry.JobMeter(record).end(error, 0)
 
     labels = f'{{system="cori",job="{job}"'
