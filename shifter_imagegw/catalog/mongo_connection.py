@@ -41,6 +41,11 @@ _OPTIONS: dict[str, Any] = {
     "w": "majority",
     "journal": True,
 }
+# Instead of what the driver says: that may hold a piece of the password.
+_UNUSABLE = (
+    "MongoDBURI cannot be used: it must look like mongodb://user:password@host:port/, with special "
+    "characters in user and password written as %XX, and options that MongoDB knows"
+)
 _NOT_AUTHENTICATED = {18, 8000}
 _NOT_PERMITTED = {13}
 
@@ -90,7 +95,10 @@ class MongoConnection:
         pid = os.getpid()
         client = self._clients.get(pid)
         if client is None:
-            made: MongoClient[Document] = MongoClient(self._uri, **_OPTIONS)
+            try:
+                made: MongoClient[Document] = MongoClient(self._uri, **_OPTIONS)
+            except ValueError:
+                raise CatalogError(_UNUSABLE) from None
             # No lock, as one might be held by another thread at the moment of a fork().
             client = self._clients.setdefault(pid, made)
             if client is not made:
@@ -102,12 +110,7 @@ class MongoConnection:
         try:
             yield
         except ConfigurationError:
-            # Its text may hold a piece of the password, and so may what it was made of.
-            raise CatalogError(
-                "MongoDBURI cannot be used: it must look like "
-                "mongodb://user:password@host:port/, with special characters in user and "
-                "password written as %XX, and options that MongoDB knows"
-            ) from None
+            raise CatalogError(_UNUSABLE) from None
         except PyMongoError as error:
             raise CatalogError(self._words(error)) from error
         except (BSONError, UnicodeEncodeError, OverflowError) as error:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import pymongo
 from pymongo import IndexModel
 from pymongo.collection import Collection
 from pymongo.database import Database
@@ -41,7 +40,6 @@ FAILURE = PullState.FAILURE.value
 _ENDED_STATUSES = [FAILURE, PullState.EXPIRED.value]
 _OTHER_INDEX_IS_THERE = {85, 86}  # the server's own numbers
 _TRIES = 20
-_SECONDS = 3600  # for the first index on the metrics of many years
 
 # A partial index is used only where its filter follows from the query: `$gt: ""` does from a text.
 # Only such conditions are taken that every server knows.
@@ -64,13 +62,13 @@ IMAGE_INDEXES = [
         unique=True,
         partialFilterExpression={"holds": {"$gt": ""}},
     ),
-    IndexModel([("system", 1), ("tag", 1), ("status", 1)], name="tags"),
-    IndexModel([("system", 1), ("id", 1)], name="contents"),
-    IndexModel([("system", 1), ("itype", 1), ("pulltag", 1)], name="pulls"),
+    # These begin with what is rare: one that began with the system would look good to a query for
+    # something else of that system, until most of its images have been read.
+    IndexModel([("tag", 1), ("system", 1)], name="tags"),
+    IndexModel([("id", 1), ("system", 1)], name="contents"),
+    IndexModel([("pulltag", 1), ("system", 1)], name="pulls"),
     IndexModel([("status", 1), ("system", 1), ("expiration", 1)], name="states"),
-    IndexModel([("status", 1), ("last_pull", 1)], name="ends"),
     IndexModel([("puller", 1), ("last_heartbeat", 1)], name="turns"),
-    IndexModel([("puller", 1), ("status", 1), ("system", 1)], name="quotas"),
     IndexModel([("owner", 1)], name="owners", sparse=True),
 ]
 METRICS_INDEXES = [IndexModel([("system", 1), ("time", 1), ("_id", 1)], name="times")]
@@ -92,20 +90,21 @@ _STALE: Document = {
 def prepare(database: Database[Document]) -> None:
     """Heal what is there, and see to the indexes."""
     images = database["images"]
-    with pymongo.timeout(_SECONDS):
-        _heal(images)
-        for _ in range(_TRIES):
-            try:
-                _create_indexes(images, IMAGE_INDEXES)
-                break
-            except DuplicateKeyError:
-                _resolve_duplicates(images)
-        else:
-            raise CatalogError(
-                f"collection 'images' of database {database.name!r} keeps getting two records of "
-                "one image: stop the other gateway that writes into it"
-            )
-        _create_indexes(database["metrics"], METRICS_INDEXES)
+    _heal(images)
+    for _ in range(_TRIES):
+        try:
+            _create_indexes(images, IMAGE_INDEXES)
+            break
+        except DuplicateKeyError:
+            _resolve_duplicates(images)
+    else:
+        raise CatalogError(
+            f"collection 'images' of database {database.name!r} keeps getting two records of one "
+            "image: stop the other gateway that writes into it"
+        )
+    # On the metrics of many years this may take longer than the connection waits; the server goes
+    # on with it meanwhile, and who tries again waits for that.
+    _create_indexes(database["metrics"], METRICS_INDEXES)
 
 
 def healing_of(document: Mapping[str, Any]) -> Document:
