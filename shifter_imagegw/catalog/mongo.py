@@ -277,7 +277,7 @@ class MongoCatalog:
 
     def publish(self, claim: Claim, image: PublishedImage, now: float) -> ImageRecord:
         number = self._next_move()
-        with self._using("images") as images:
+        with self._using("images") as images, publishing.keepable():
             return record_of(publishing.publish(images, claim, image, number, now))
 
     def fail(self, claim: Claim, reason: str) -> None:

@@ -11,22 +11,26 @@ What a process that dies leaves undone is harmless, and done by the next who com
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from bson.errors import BSONError
 from pymongo import ReturnDocument
 from pymongo.collection import Collection
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from shifter_imagegw.catalog import mongo_tags as tags
 from shifter_imagegw.catalog.mongo_documents import ENDED, id_of, image_fields, record_of
-from shifter_imagegw.errors import CatalogError, LeaseLostError
+from shifter_imagegw.errors import CatalogError, LeaseLostError, PullError
 from shifter_imagegw.records import Acl, Claim, PublishedImage, PullState, acl_after_pull
 
 Document = dict[str, Any]
 Images = Collection[Document]
 
 READY = PullState.READY.value
+_UNKEEPABLE = "MongoDB cannot keep what the image's config says (labels, environment, command)"
+_NOT_KEPT = {52, 10334, 17419, 17420}  # the server's numbers: a name with $, too large
 _TRIES = 100  # against others who change the same documents; each try that fails is their success
 
 
@@ -56,6 +60,19 @@ def find_ready_tag(
 ) -> Document | None:
     found = images.find(ready_tag(system, tag), hidden)
     return tags.by_belonging(found, image_type, tag)[0]
+
+
+@contextlib.contextmanager
+def keepable() -> Iterator[None]:
+    """Fail the pull of an image whose description MongoDB cannot keep: trying again is no help."""
+    try:
+        yield
+    except (BSONError, UnicodeEncodeError, OverflowError) as error:
+        raise PullError(f"{_UNKEEPABLE}: {error}") from error
+    except OperationFailure as error:
+        if error.code not in _NOT_KEPT:
+            raise
+        raise PullError(f"{_UNKEEPABLE}: {error}") from error
 
 
 def publish(

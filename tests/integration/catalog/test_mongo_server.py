@@ -17,7 +17,7 @@ from shifter_imagegw.catalog import mongo_connection, mongo_start
 from shifter_imagegw.catalog.mongo import MongoCatalog
 from shifter_imagegw.catalog.mongo_publishing import ready_content, ready_tag
 from shifter_imagegw.catalog.mongo_turns import claimable
-from shifter_imagegw.errors import CatalogError
+from shifter_imagegw.errors import CatalogError, PullError
 from shifter_imagegw.records import NewPull
 from tests.catalogs import address_of, open_at
 from tests.integration.catalog.test_processes import HAMMER, ROOT
@@ -208,12 +208,26 @@ def test_a_login_that_is_wrong_is_said_in_words(mongo_database):
     catalog.close()
 
 
-def test_a_description_that_is_too_large_is_said_in_words(mongo_catalog, image_with):
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"env": ("A=" + "x" * 17_000_000,)},
+        {"env": ("A=" + "x" * 16_777_000,)},
+        {"labels": {"a\0": "b"}},
+        {"workdir": "\ud800"},
+    ],
+    ids=["too large to send", "too large to keep", "NUL", "no text"],
+)
+def test_a_description_that_cannot_be_kept_fails_the_pull_in_words(
+    mongo_catalog, image_with, changes
+):
     ask(mongo_catalog)
     claim = mongo_catalog.claim(["mycluster"], "w", LEASE, NOW)
 
-    with pytest.raises(CatalogError, match="cannot keep this"):
-        mongo_catalog.publish(claim, image_with(env=("A=" + "x" * 17_000_000,)), NOW)
+    with pytest.raises(PullError, match="MongoDB cannot keep what the image's config says"):
+        mongo_catalog.publish(claim, image_with(**changes), NOW)
+
+    mongo_catalog.fail(claim, "said")
 
 
 # Processes

@@ -7,15 +7,25 @@ import contextlib
 import sqlite3
 import stat
 import threading
+from datetime import timedelta
 
 import pytest
 
-from shifter_imagegw.catalog import sqlite_file
+from shifter_imagegw.catalog import sqlite, sqlite_file
 from shifter_imagegw.catalog.sqlite import SqliteCatalog
 from shifter_imagegw.errors import CatalogError
-from shifter_imagegw.records import NewPull
+from shifter_imagegw.records import Lookup, NewPull
 
 NOW = 1_800_000_000.5
+LOOKUP = Lookup(
+    user="alice",
+    uid=1001,
+    system="mycluster",
+    image_type="docker",
+    tag="app:1",
+    image_id="a" * 64,
+    time=NOW,
+)
 NEW = NewPull(system="mycluster", image_type="docker", pull_tag="app:1", format="squashfs")
 
 
@@ -119,6 +129,68 @@ def test_a_file_of_a_later_release_is_left_alone(path, catalog, other):
         SqliteCatalog(path)
 
 
+def version_1(path):
+    """A file as the first release made it, with an image and a pull in flight."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.executescript(sqlite_file._VERSION_1)
+    names = "system, image_type, pull_tag, state, format, architecture, os, image_id, last_pull"
+    for key, state in ((1, "READY"), (2, "PENDING")):
+        connection.execute(
+            f"INSERT INTO images ({names}) VALUES"
+            " ('mycluster', 'docker', ?, ?, 'squashfs', 'amd64', 'linux', ?, ?)",
+            (f"app:{key}", state, "a" * 64 if state == "READY" else None, NOW),
+        )
+    connection.execute("INSERT INTO tags VALUES ('mycluster', 'docker', 'app:1', 1)")
+    connection.close()
+
+
+def test_a_file_of_the_first_release_is_taken_over(path):
+    version_1(path)
+
+    for _ in range(2):
+        catalog = SqliteCatalog(path)
+        record = catalog.find_ready("mycluster", "docker", "app:1")
+        assert (record.key, record.digest, record.is_import) == ("1", None, False)
+        catalog.check()
+        catalog.close()
+    claim = catalog.claim(["mycluster"], "w", timedelta(seconds=5), NOW)
+    assert claim.record.pull_tag == "app:2"
+    assert catalog.hold(claim, "b" * 64, NOW)
+    catalog.close()
+
+
+def test_a_takeover_that_is_cut_off_is_begun_anew(path, monkeypatch):
+    version_1(path)
+    with monkeypatch.context() as patch:
+        broken = (sqlite_file._VERSION_1, sqlite_file._VERSION_2 + "broken;")
+        patch.setattr(sqlite_file, "_STEPS", broken)
+        with pytest.raises(CatalogError):
+            SqliteCatalog(path)
+
+    catalog = SqliteCatalog(path)
+
+    assert catalog.find_ready("mycluster", "docker", "app:1") is not None
+    catalog.close()
+
+
+def test_lookups_wait_for_no_disk_and_what_follows_does_again(catalog):
+    catalog.add_lookup(LOOKUP)
+
+    with catalog._file.reading() as connection:
+        (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
+    assert synchronous == 2
+    assert catalog.list_lookups("mycluster", 5) == [LOOKUP]
+
+
+def test_the_oldest_lookups_make_room(catalog, monkeypatch):
+    monkeypatch.setattr(sqlite, "_LOOKUPS_KEPT", 500)
+
+    for _ in range(1001):
+        catalog.add_lookup(LOOKUP)
+
+    assert len(catalog.list_lookups("mycluster", 10_000)) == 501
+
+
 def test_a_directory_that_is_missing_is_said_in_words(tmp_path):
     with pytest.raises(CatalogError, match="No such file or directory"):
         SqliteCatalog(tmp_path / "a" / "b" / "catalog.sqlite")
@@ -146,8 +218,6 @@ def test_looking_up_an_image_uses_an_index(catalog):
 
 
 def test_an_idle_worker_takes_no_write_lock(catalog, other):
-    from datetime import timedelta
-
     other.execute("BEGIN IMMEDIATE")
 
     assert catalog.claim(["mycluster"], "w", timedelta(seconds=5), NOW) is None
