@@ -122,8 +122,9 @@ class Catalog(Protocol):
         """Have an image of the claim's system for this job alone; False while another job has it.
 
         Ends with the job (`publish`, `fail`, `finish_expire`), when it is given back, released or
-        claimed anew, and yields to others once the lease of its holder has run out. To hold what
-        one holds already is True; a job holds one image at a time.
+        claimed anew, and yields to others once the lease of its holder has run out: that job is
+        then no longer its worker's. To hold what one holds already is True; a job holds one image
+        at a time. `LeaseLostError` for a removal whose image is READY again.
         """
 
     def report(

@@ -106,8 +106,7 @@ def publish(
     else:
         raise CatalogError(f"{claim.record.pull_tag} cannot be published: others change it, too")
     images.delete_many(
-        ready_content(pull["system"], image.image_id, image.format)
-        | {"status": {"$ne": READY}, "_id": {"$nin": [published["_id"], pull["_id"]]}}
+        ready_content(pull["system"], image.image_id, image.format) | {"status": {"$ne": READY}}
     )
     settle_tag(images, *name)
     if same is not None and not images.delete_one(owned(claim)).deleted_count:
@@ -164,9 +163,8 @@ def _become_image(images: Images, claim: Claim, ready: Document) -> Document | N
 
 def _refresh_image(images: Images, same: Document, ready: Document) -> Document | None:
     """Renew the image that is there already; None where it has changed since it was read."""
-    read = {name: same.get(name) for name in ("userACL", "groupACL", "private", "puller")}
     return images.find_one_and_update(
-        tags.unchanged(same) | read | {"status": READY},
+        tags.unchanged(same) | {"status": READY},  # every refresh changes a tag's number
         ready,
         return_document=ReturnDocument.AFTER,
     )

@@ -198,6 +198,28 @@ def test_a_mover_that_was_thought_dead_and_comes_late_does_not_have_the_tag(
     assert carriers(mongo_catalog, "app:1") == [NEW]
 
 
+def test_a_tag_that_comes_back_meanwhile_is_not_taken_away(
+    mongo_catalog, mongo_database, image_with, monkeypatch
+):
+    publish_in(mongo_catalog, image_with(image_id=OLD))
+    from shifter_imagegw.catalog import mongo_tags
+
+    without_tag = mongo_tags.without_tag
+    other = open_at(address_of(mongo_database))
+
+    def stand_still(*arguments):
+        monkeypatch.setattr(mongo_tags, "without_tag", without_tag)
+        publish_in(other, image_with(image_id=OLD))
+        return without_tag(*arguments)
+
+    monkeypatch.setattr(mongo_tags, "without_tag", stand_still)
+
+    publish_in(mongo_catalog, image_with(image_id=NEW))
+
+    other.close()
+    assert carriers(mongo_catalog, "app:1") == [OLD]
+
+
 def test_two_who_refresh_an_image_at_once_both_leave_their_mark(
     mongo_catalog, mongo_database, image_with, monkeypatch
 ):
