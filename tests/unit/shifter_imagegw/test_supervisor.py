@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -36,22 +37,39 @@ def say_and_wait(writing, signals=()):
 
 
 def say_and_leave_a_grandchild(writing):
+    is_said, said = os.pipe()
     if os.fork() == 0:
-        say_and_wait(writing)
-    os.write(writing, b"0\n")
+        os.write(writing, f"{os.getpid()}\n".encode())
+        os.close(said)
+        while True:
+            signal.pause()
+    os.close(said)
+    os.read(is_said, 1)  # its end
 
 
-def supervise(pipe, role, timing=QUICK):
+@pytest.fixture
+def supervise(pipe):
     """Run a supervisor in a process of its own; its id."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.close(pipe[0])
-            Supervisor([role], timing).run()
-        finally:
-            os._exit(0)
-    os.close(pipe[1])
-    return pid
+    pids = []
+
+    def run(role, timing=QUICK):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.close(pipe[0])
+                Supervisor([role], timing).run()
+            finally:
+                os._exit(0)
+        os.close(pipe[1])
+        pids.append(pid)
+        return pid
+
+    yield run
+    for pid in pids:
+        with contextlib.suppress(ChildProcessError):  # its test has seen it end
+            if os.waitpid(pid, os.WNOHANG) == (0, 0):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
 
 
 def next_number(reading):
@@ -78,8 +96,8 @@ def exit_status(pid):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def test_a_child_that_dies_is_started_again(pipe):
-    supervisor = supervise(pipe, Role(name="a", main=partial(say_and_wait, pipe[1])))
+def test_a_child_that_dies_is_started_again(pipe, supervise):
+    supervisor = supervise(Role(name="a", main=partial(say_and_wait, pipe[1])))
     first = next_number(pipe[0])
 
     os.kill(first, signal.SIGKILL)
@@ -90,8 +108,8 @@ def test_a_child_that_dies_is_started_again(pipe):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_supervisor_leaves_no_child(pipe, number):
-    supervisor = supervise(pipe, Role(name="a", main=partial(say_and_wait, pipe[1])))
+def test_a_stopped_supervisor_leaves_no_child(pipe, supervise, number):
+    supervisor = supervise(Role(name="a", main=partial(say_and_wait, pipe[1])))
     next_number(pipe[0])
 
     os.kill(supervisor, number)
@@ -100,9 +118,9 @@ def test_a_stopped_supervisor_leaves_no_child(pipe, number):
     assert next_number(pipe[0]) is None
 
 
-def test_a_child_that_does_not_listen_is_killed_after_its_grace(pipe):
+def test_a_child_that_does_not_listen_is_killed_after_its_grace(pipe, supervise):
     deaf = partial(say_and_wait, pipe[1], signals=[signal.SIGTERM])
-    supervisor = supervise(pipe, Role(name="a", main=deaf))
+    supervisor = supervise(Role(name="a", main=deaf))
     next_number(pipe[0])
 
     os.kill(supervisor, signal.SIGTERM)
@@ -111,8 +129,8 @@ def test_a_child_that_does_not_listen_is_killed_after_its_grace(pipe):
     assert next_number(pipe[0]) is None
 
 
-def test_a_killed_supervisor_leaves_no_child(pipe):
-    supervisor = supervise(pipe, Role(name="a", main=partial(say_and_wait, pipe[1])))
+def test_a_killed_supervisor_leaves_no_child(pipe, supervise):
+    supervisor = supervise(Role(name="a", main=partial(say_and_wait, pipe[1])))
     next_number(pipe[0])
 
     os.kill(supervisor, signal.SIGKILL)
@@ -121,13 +139,12 @@ def test_a_killed_supervisor_leaves_no_child(pipe):
     assert next_number(pipe[0]) is None
 
 
-def test_what_a_dead_child_has_started_is_killed_with_it(pipe):
+def test_what_a_dead_child_has_started_is_killed_with_it(pipe, supervise):
     role = Role(name="a", main=partial(say_and_leave_a_grandchild, pipe[1]))
-    supervisor = supervise(pipe, role, timing=Timing(first_delay=100, longest_delay=100))
+    supervisor = supervise(role, timing=Timing(first_delay=100, longest_delay=100))
 
-    said = {next_number(pipe[0]), next_number(pipe[0])}
+    grandchild = next_number(pipe[0])
 
-    grandchild = max(said)
     deadline = time.monotonic() + 10
     while is_running(grandchild) and time.monotonic() < deadline:
         select.select([], [], [], 0.01)
