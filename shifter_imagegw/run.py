@@ -156,14 +156,15 @@ def drain(
                 child.wait(_MOMENT)
             if not child.returncode:
                 raise
-            tail.join()
+            tail.join(_EXIT_GRACE)
             raise failing(_sentence(argv, child.returncode, tail.text)) from error
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(_EXIT_GRACE)
         if child.returncode != 0:
-            child.kill()
-            tail.join()
-            raise failing(_sentence(argv, child.wait(), tail.text))
+            _kill_group(child)
+            status = child.wait()
+            tail.join(_EXIT_GRACE)
+            raise failing(_sentence(argv, status, tail.text))
     return result
 
 
