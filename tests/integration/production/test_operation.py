@@ -31,7 +31,7 @@ SECRETS = (
 @pytest.fixture(scope="module")
 def site(make_site, munged):
     """API and a worker that write down all that they can."""
-    made = make_site(munge_socket=munged, LogLevel="debug")
+    made = make_site(munge_socket=munged, LogLevel="debug", CacheSize=120_000)
     key = command(made, "key").stdout
     made.config_path.with_name("key").write_text(key)
     made.config_path.with_name("key").chmod(0o600)
@@ -91,6 +91,22 @@ def test_counts_are_the_same_whichever_process_is_asked(site, push_new):
     assert sample(site, f'shifter_fetched_bytes_total{{system="{SYSTEM}"}}') > 150_000
     assert sample(site, f'shifter_stage_seconds_count{{system="{SYSTEM}",stage="pulling"}}') >= 3
     assert sample(site, f'shifter_records{{system="{SYSTEM}",state="ready"}}') >= 3
+
+
+def test_workers_keep_the_cache_within_its_bound(site, push_new):
+    images = [push_new("cached", size=50_000) for _ in range(4)]
+
+    for image in images:
+        site.pull(image)
+    for image in images:
+        site.assert_pulled_once(image)
+
+    wait_until(
+        lambda: 50_000 < sample(site, "shifter_cache_bytes") < 120_000, what="a trimmed cache"
+    )
+    trimmed = [one for one in events(site) if one["event"] == "cache trimmed"]
+    assert trimmed
+    assert all(one["left"] <= 120_000 for one in trimmed)
 
 
 def test_a_failure_is_counted_by_its_kind(site):
