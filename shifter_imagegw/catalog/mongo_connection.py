@@ -28,6 +28,8 @@ Document = dict[str, Any]
 
 # Whatever the URI says: with less, a MongoDB that is killed forgets what it has acknowledged.
 DURABLE = WriteConcern("majority", j=True, wtimeout=15_000)
+# What the driver raises for content that no document can hold.
+UNKEEPABLE = (BSONError, UnicodeEncodeError, OverflowError)
 # For what may be lost in a crash.
 QUICK = WriteConcern(1)
 
@@ -113,7 +115,7 @@ class MongoConnection:
             raise CatalogError(_UNUSABLE) from None
         except PyMongoError as error:
             raise CatalogError(self._words(error)) from error
-        except (BSONError, UnicodeEncodeError, OverflowError) as error:
+        except UNKEEPABLE as error:
             raise CatalogError(f"{self._who} cannot keep this: {error}") from error
 
     def _words(self, error: PyMongoError) -> str:

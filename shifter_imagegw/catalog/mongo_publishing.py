@@ -15,12 +15,12 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bson.errors import BSONError
 from pymongo import ReturnDocument
 from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from shifter_imagegw.catalog import mongo_tags as tags
+from shifter_imagegw.catalog.mongo_connection import UNKEEPABLE
 from shifter_imagegw.catalog.mongo_documents import ENDED, id_of, image_fields, record_of
 from shifter_imagegw.errors import CatalogError, LeaseLostError, PullError
 from shifter_imagegw.records import Acl, Claim, PublishedImage, PullState, acl_after_pull
@@ -67,7 +67,7 @@ def keepable() -> Iterator[None]:
     """Fail the pull of an image whose description MongoDB cannot keep: trying again is no help."""
     try:
         yield
-    except (BSONError, UnicodeEncodeError, OverflowError) as error:
+    except UNKEEPABLE as error:
         raise PullError(f"{_UNKEEPABLE}: {error}") from error
     except OperationFailure as error:
         if error.code not in _NOT_KEPT:
