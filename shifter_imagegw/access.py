@@ -37,11 +37,13 @@ def may_read(record: ImageRecord, caller: Caller | None, system: SystemConfig) -
 
 
 def shown_to(record: ImageRecord, caller: Caller, system: SystemConfig) -> ImageRecord:
-    """What `caller` may know of a pull under way that somebody else has asked for.
+    """What `caller` may know of a job that somebody else has asked for.
 
     Whoever asks for the same image shares the pull, and so sees how far it is, but not for whom
-    else it is.
+    else it is. What is said of an import may name files of its importer.
     """
+    if record.is_import and not may_expire(record, caller, system):
+        record = dataclasses.replace(record, status_message=None)
     if may_read(record, caller, system):
         return record
     return dataclasses.replace(record, user_acl=(), group_acl=(), puller=None)

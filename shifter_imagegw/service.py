@@ -140,7 +140,11 @@ class Service:
         """
         self._jobs.forget_old_failures()
         records = self._catalog.list_queue(system.name)
-        return [record for record in records if access.may_read(record, caller, system)]
+        return [
+            access.shown_to(record, caller, system)
+            for record in records
+            if access.may_read(record, caller, system)
+        ]
 
     def pull(
         self, system: SystemConfig, reference: ImageReference, caller: Caller, asked: Acl
@@ -203,9 +207,10 @@ class Service:
         if (
             under_way is not None
             and access.may_read(under_way, caller, system)
+            and (under_way.is_in_flight or access.is_owner(under_way, caller))
             and self._jobs.is_told(under_way, caller)
         ):
-            return under_way
+            return access.shown_to(under_way, caller, system)
         ready = self._readable(system, reference, caller)
         if ready is None:
             raise BadRequestError(
