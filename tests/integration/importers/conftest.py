@@ -32,7 +32,7 @@ def place():
 
 
 @contextlib.contextmanager
-def _running(directory, munged, *, account, options=(), **more):
+def running(directory, munged, *, account, options=(), **more):
     """A gateway whose processes are `account`; its Python must be readable for all."""
     directory.mkdir(mode=0o755)
     (directory / "images").mkdir(mode=0o700)
@@ -71,33 +71,34 @@ def _running(directory, munged, *, account, options=(), **more):
 @pytest.fixture(scope="session")
 def root_gateway(place, munged):
     """A gateway that becomes whoever imports."""
-    with _running(place / "root", munged, account=0) as gateway:
+    with running(place / "root", munged, account=0) as gateway:
         yield gateway
 
 
 @pytest.fixture(scope="session")
 def account_gateway(place, munged):
     """A gateway of an account without privileges, as sites should have it."""
-    with _running(place / "account", munged, account=ACCOUNT) as gateway:
+    with running(place / "account", munged, account=ACCOUNT) as gateway:
         yield gateway
 
 
 @pytest.fixture
 def run_gateway(place, munged, request):
     """`with run_gateway(account=UID, **config) as gateway`: one of a test's own."""
-    return functools.partial(_running, place / request.node.name, munged)
+    return functools.partial(running, place / request.node.name, munged)
 
 
-@pytest.fixture
-def trusting_gateway(place, munged, request):
-    """A gateway of a test's own that takes squashfs files of Alice as they are."""
-    directory = place / request.node.name
-    with _running(directory, munged, account=ACCOUNT, TrustedImporters=[str(ALICE)]) as gateway:
+@pytest.fixture(scope="session")
+def trusting_gateway(place, munged):
+    """A gateway that takes squashfs files of Alice as they are."""
+    directory = place / "trusting"
+    with running(directory, munged, account=ACCOUNT, TrustedImporters=[str(ALICE)]) as gateway:
         yield gateway
 
 
 @pytest.fixture(scope="session", params=["root", "account"])
-def gateway(request):
+def any_gateway(request):
+    """Each of the two in turn."""
     return request.getfixturevalue(f"{request.param}_gateway")
 
 
@@ -168,25 +169,35 @@ def tree_in(tmp_path):
 
 
 @pytest.fixture
-def ask_of(munged):
-    """`ask_of(gateway, path, format)`: the record of an import at its end, by HTTP alone."""
+def post(munged):
+    """`post(gateway, path, tag, format)`: ask once, by HTTP alone; the record."""
+
+    def run(gateway, path, tag, file_format="auto", *, by=ALICE, **lists):
+        command = ["setpriv", f"--reuid={by}", f"--regid={by}", "--clear-groups"]
+        munge = [require_program("munge"), "--no-input", f"--socket={munged}"]
+        credential = subprocess.run([*command, *munge], check=True, capture_output=True)
+        answer = gateway.request(
+            "POST",
+            f"/api/doimport/{SYSTEM}/custom/{tag}/",
+            headers={"authentication": credential.stdout.decode().strip()},
+            json={"filepath": str(path), "format": file_format, **lists},
+        )
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    return run
+
+
+@pytest.fixture
+def ask_of(post):
+    """`ask_of(gateway, path, format)`: the record of an import at its end."""
     numbers = itertools.count(1)
 
-    def run(gateway, path, file_format="auto", *, by=ALICE, **lists):
+    def run(gateway, path, file_format="auto", **more):
         tag = f"asked{next(numbers)}-{os.urandom(4).hex()}:1"
 
         def ended():
-            command = ["setpriv", f"--reuid={by}", f"--regid={by}", "--clear-groups"]
-            munge = [require_program("munge"), "--no-input", f"--socket={munged}"]
-            credential = subprocess.run([*command, *munge], check=True, capture_output=True)
-            answer = gateway.request(
-                "POST",
-                f"/api/doimport/{SYSTEM}/custom/{tag}/",
-                headers={"authentication": credential.stdout.decode().strip()},
-                json={"filepath": str(path), "format": file_format, **lists},
-            )
-            assert answer.status_code == 200, answer.text
-            record = answer.json()
+            record = post(gateway, path, tag, file_format, **more)
             return record if record["status"] in ("READY", "FAILURE") else None
 
         return wait_until(ended, what=f"the import of {path}")

@@ -15,6 +15,11 @@ pytestmark = [pytest.mark.munge, pytest.mark.root]
 
 
 @pytest.fixture
+def gateway(any_gateway):
+    return any_gateway
+
+
+@pytest.fixture
 def private_image(gateway, home, imported):
     """An image that the gateway keeps for Bob alone."""
     root = home(BOB) / "root"

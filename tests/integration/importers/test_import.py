@@ -19,24 +19,29 @@ pytestmark = [pytest.mark.munge, pytest.mark.root]
 REF_NAME = "org.opencontainers.image.ref.name"
 
 
+@pytest.fixture
+def gateway(account_gateway):
+    return account_gateway
+
+
 def skopeo(*arguments):
     command = [require_program("skopeo"), "--insecure-policy", *arguments]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
-def test_a_directory_becomes_an_image_with_the_same_tree(gateway, home, imported, tree_in):
+def test_a_directory_becomes_an_image_with_the_same_tree(any_gateway, home, imported, tree_in):
     root = make_tree(home() / "root", ALICE)
 
-    image = imported(gateway, root, "tree:1")
+    image = imported(any_gateway, root, "tree:1")
 
     assert tree_in(image) == as_imported(content_of_tree(root))
 
 
-def test_a_squashfs_file_becomes_an_image_with_the_same_tree(gateway, home, imported, tree_in):
+def test_a_squashfs_file_becomes_an_image_with_the_same_tree(any_gateway, home, imported, tree_in):
     root = make_tree(home() / "root", ALICE)
     file = pack(root, home() / "file.squashfs", "-comp", "gzip")
 
-    image = imported(gateway, file, "file:1")
+    image = imported(any_gateway, file, "file:1")
 
     assert tree_in(image) == as_imported(content_of_tree(root))
     assert image.read_bytes() != file.read_bytes()
@@ -53,7 +58,7 @@ FILES = {".", "etc", "etc/name", "a", "b"}
 
 
 @pytest.mark.parametrize("kind", ["oci", "oci-archive", "docker-archive", "gzip"])
-def test_what_skopeo_writes_becomes_an_image(kind, gateway, home, imported, tree_in, layers):
+def test_what_skopeo_writes_becomes_an_image(kind, any_gateway, home, imported, tree_in, layers):
     layout = Layout(home() / "layout")
     descriptor = layout.image(*layers, Env=["A=1"], Entrypoint=["/bin/e"], WorkingDir="/etc")
     layout.index(descriptor | {"annotations": {REF_NAME: "app:2"}})
@@ -66,7 +71,7 @@ def test_what_skopeo_writes_becomes_an_image(kind, gateway, home, imported, tree
         subprocess.run(["gzip", "--fast", source], check=True)
         source = source.with_suffix(".tar.gz")
 
-    image = imported(gateway, source, f"{kind}:2")
+    image = imported(any_gateway, source, f"{kind}:2")
 
     tree = tree_in(image)
     assert set(tree) == FILES
