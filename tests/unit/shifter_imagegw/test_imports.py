@@ -319,7 +319,8 @@ def test_a_pull_does_not_show_an_import_for_others(gateway):
 
 def test_where_a_file_is_that_could_not_be_imported_is_told_to_its_importer(gateway):
     ask(gateway)
-    gateway.catalog.report(gateway.claim(), PullState.HASHING, f"Hashing {FILE.path}")
+    claim = gateway.claim()
+    gateway.catalog.report(claim, PullState.HASHING, f"Hashing {FILE.path}")
 
     def told(caller):
         (queued,) = gateway.service.list_queue(gateway.system, caller)
@@ -327,8 +328,7 @@ def test_where_a_file_is_that_could_not_be_imported_is_told_to_its_importer(gate
 
     assert told(ALICE) == told(ADMIN) == [f"Hashing {FILE.path}"] * 2
     assert told(BOB) == [None, None]
-    gateway.clock.advance(60)
-    gateway.work_badly(f"no such file: {FILE.path}")
+    gateway.catalog.fail(claim, f"no such file: {FILE.path}")
     with pytest.raises(BadRequestError):
         pull(gateway, BOB)
     assert pull(gateway, ALICE).status_message == f"no such file: {FILE.path}"
