@@ -134,13 +134,14 @@ def test_a_file_that_no_record_knows_is_not_taken_for_the_image(
     ask, gateway, squashfs, tree_in, home
 ):
     name = hashlib.sha256(squashfs.read_bytes()[: 1 << 20]).hexdigest()
-    for suffix in ("squashfs", "meta"):
-        (gateway.image_dir / f"{name}.{suffix}").write_bytes(squashfs.read_bytes()[:5000])
+    other = home() / "other"
+    other.mkdir()
+    image = pack(other, gateway.image_dir / f"{name}.squashfs")
+    image.with_suffix(".meta").write_text("FORMAT: squashfs\n")
 
     record = ask(squashfs)
 
     assert record["id"] == name
-    image = gateway.image_dir / f"{name}.squashfs"
     assert tree_in(image) == as_imported(content_of_tree(home() / "root"))
 
 
