@@ -23,6 +23,7 @@ from shifter_imagegw.catalog.sqlite import SqliteCatalog
 from shifter_imagegw.records import NewPull, PublishedImage
 
 MEMORY = Path("/dev/shm")
+EXPIRATION = 90 * 86400.0  # seconds, as the gateway is configured
 AT_ONCE = 1000  # documents
 
 
@@ -93,5 +94,6 @@ def _published(number: int) -> PublishedImage:
         workdir="/srv",
         labels=None,
         size=1 << 30,
-        expiration=None,
+        # As if pulled now: what expires later than a lookup would have it is not written again.
+        expiration=time.time() + EXPIRATION,
     )
