@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from tests.integration.conftest import require_program
-from tests.integration.importers.conftest import ALICE, BOB
+from tests.integration.importers.conftest import ACCOUNT, ALICE, BOB, failure
 from tests.integration.importers.layouts import ELSEWHERE, INDEX, Layout, docker_archive, saved
 from tests.integration.importers.trees import as_imported, content_of_tree, make_tree, pack
 
@@ -162,3 +162,21 @@ def test_the_same_tree_is_not_converted_twice(gateway, home, imported):
     second = imported(gateway, root, "once:2")
 
     assert (second, second.stat().st_ino) == (first, before.st_ino)
+
+
+def test_an_image_may_be_a_directory_as_the_site_wants_it(run_gateway, home, shifterimg):
+    root = make_tree(home() / "root", ALICE)
+    with run_gateway(account=ACCOUNT, DefaultImageFormat="VFS") as gateway:
+        shifterimg(gateway, "import", root, "vfs:1")
+        (image,) = gateway.image_dir.glob("*.VFS")
+
+        found = content_of_tree(image)
+        # Users get in by way of the runtime alone.
+        assert found.pop(".") == ("directory", 0o700)
+        assert found.items() < as_imported(content_of_tree(root)).items()
+
+
+def test_a_sif_file_is_refused_with_what_to_do(gateway, ask_of, home):
+    (home() / "a.sif").write_bytes(b"#!/usr/bin/env run-singularity\n" + bytes(1000))
+
+    assert "apptainer sif dump" in failure(ask_of(gateway, home() / "a.sif"))
