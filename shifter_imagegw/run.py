@@ -29,6 +29,7 @@ _LINE_MAX = 1000  # bytes
 _PIPE_SIZE = 1 << 20  # the most that the kernel gives to a program without privileges
 _SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _BLINK, _MOMENT, _GLANCE = 0.01, 0.5, 1.0  # seconds
+_LAST_WORDS = 5.0  # seconds that they may take to be read once the program has ended
 _EXIT_GRACE = 10.0  # seconds that a program may take to end after it closed its input
 
 # A program must not outlive a worker that is killed: its input would seem to be complete.
@@ -156,14 +157,14 @@ def drain(
                 child.wait(_MOMENT)
             if not child.returncode:
                 raise
-            tail.join(_EXIT_GRACE)
+            tail.join(_LAST_WORDS)
             raise failing(_sentence(argv, child.returncode, tail.text)) from error
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(_EXIT_GRACE)
         if child.returncode != 0:
             _kill_group(child)
             status = child.wait()
-            tail.join(_EXIT_GRACE)
+            tail.join(_LAST_WORDS)
             raise failing(_sentence(argv, status, tail.text))
     return result
 
@@ -241,9 +242,10 @@ class _Tail(threading.Thread):
         self._lines: collections.deque[bytes] = collections.deque(maxlen=_TAIL_LINES)
 
     def run(self) -> None:
-        while line := self._stream.readline(_LINE_MAX):
-            if line.strip():
-                self._lines.append(line.strip())
+        with self._stream:
+            while line := self._stream.readline(_LINE_MAX):
+                if line.strip():
+                    self._lines.append(line.strip())
 
     @property
     def text(self) -> str:
@@ -286,10 +288,9 @@ def _started(
             with contextlib.suppress(BrokenPipeError):
                 child.stdin.close()
         # A daemon that the program has left behind may hold its standard error for ever.
-        tail.join(_EXIT_GRACE)
-        for stream in (child.stdout, child.stderr):
-            if stream is not None and not tail.is_alive():
-                stream.close()
+        tail.join(_LAST_WORDS)
+        if child.stdout is not None and child.stderr is not None:
+            child.stdout.close()  # the other is closed by who reads it
 
 
 def _kill_group(child: subprocess.Popen[bytes]) -> None:
