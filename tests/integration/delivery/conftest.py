@@ -19,7 +19,7 @@ from shifter_imagegw.config import SshConfig
 from shifter_imagegw.delivery.ssh import SshDelivery
 from tests.integration.conftest import free_port, require_program, stop_process, wait_until
 
-ACCOUNT = "shiftertest"
+ACCOUNT = f"shifter{os.getpid()}"  # of this run alone: another may go on beside it
 
 
 @dataclasses.dataclass
