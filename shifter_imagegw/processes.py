@@ -70,7 +70,7 @@ def run_worker(config: GatewayConfig, sealer: Sealer, listener: socket.socket) -
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor
     name = worker_name(os.getpid())
     assert name is not None  # it is this process
-    catalog = open_catalog(config)
+    catalog = opened_when_asked(lambda: open_catalog(config))
     duties = GatewayDuties(config, catalog, sealer, name)
     with stopped_by(signal.SIGTERM):
         Sweeper(

@@ -68,6 +68,7 @@ class Worker:
         self._limit = limit
         self._idle_seconds = idle_seconds
         self._wait = wait
+        self._is_blind = False
 
     def run(self) -> NoReturn:
         """Work until `Stopped` is raised here; on the way out the job goes back, to be retried."""
@@ -83,8 +84,11 @@ class Worker:
         try:
             claim = self._catalog.claim(self._systems, self._name, lease.DURATION, time.time())
         except CatalogError as error:
-            log.error("catalog not readable reason=%s", error)
+            if not self._is_blind:  # said once, not at every look
+                log.error("catalog not readable reason=%s", error)
+            self._is_blind = True
             return False
+        self._is_blind = False
         if claim is None:
             return False
         with Lease(self._catalog, claim, limit=self._limit) as held:

@@ -28,11 +28,10 @@ class RedisServer:
         self.port = _free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
-    @property
-    def url(self) -> str:
-        """What a site writes as `Broker`."""
+    def url(self, database: int = 0) -> str:
+        """What a site writes as `Broker`; one database for each, else they hear each other."""
         login = f":{self.password}@" if self.password else ""
-        return f"redis://{login}127.0.0.1:{self.port}/0"
+        return f"redis://{login}127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
         program = shutil.which("redis-server")
@@ -40,7 +39,7 @@ class RedisServer:
             pytest.fail("redis-server is missing: apt-get install redis-server", pytrace=False)
         command = [
             program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.directory,
-            "--save", "", "--appendonly", "yes",
+            "--save", "", "--appendonly", "yes", "--databases", "64",
             *(["--requirepass", self.password] if self.password else []),
         ]  # fmt: skip
         with (self.directory / "redis.log").open("ab") as log:
@@ -55,10 +54,6 @@ class RedisServer:
     def client(self) -> redis.Redis:
         """A client of the test's own, to be closed by it."""
         return redis.Redis(port=self.port, password=self.password or None, socket_timeout=5)
-
-    def length(self, queue: str) -> int:
-        with self.client() as client:
-            return int(client.llen(queue))
 
     def empty(self) -> None:
         """Lose everything that it holds."""

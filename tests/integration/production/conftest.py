@@ -17,6 +17,7 @@ from tests.mongodb import MongoServer, running_mongod
 from tests.redis_server import RedisServer, running_redis
 
 _numbers = itertools.count(1)
+_databases = itertools.count()
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +34,7 @@ def mongo_server() -> Iterator[MongoServer]:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def make_site(
     registry: Registry,
     redis_server: RedisServer,
@@ -50,7 +51,7 @@ def make_site(
             url = stack.enter_context(gated_registry(registry.host, gates))
             database = mongo_server.database()
             standard = {
-                "Broker": redis_server.url,
+                "Broker": redis_server.url(next(_databases)),
                 "MongoDBURI": database.uri,
                 "MongoDB": database.name,
                 "Locations": {"default": {"remotetype": "dockerv2", "url": url}},

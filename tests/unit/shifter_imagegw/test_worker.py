@@ -283,3 +283,16 @@ def test_a_job_that_stops_by_itself_in_time_is_left_to_clean_up(catalog, pull, m
 
     assert cleaned == [True]
     assert record_of(catalog).state == PullState.FAILURE
+
+
+def test_a_catalog_that_stays_away_is_complained_of_once(catalog, monkeypatch, caplog):
+    def away(*_arguments):
+        raise CatalogError("the catalog is away")
+
+    monkeypatch.setattr(catalog, "claim", away)
+    idle = worker(catalog)
+
+    for _ in range(3):
+        idle.work_once()
+
+    assert caplog.text.count("the catalog is away") == 1
