@@ -90,7 +90,9 @@ def _require_prefork(worker: object) -> None:
 
 def _children_of(worker: object) -> list[int]:
     pool = getattr(worker, "pool", None)
-    return [] if pool is None else list(pool.info["processes"])
+    if pool is None or pool._pool is None:  # not made yet, or gone already
+        return []
+    return list(pool.info["processes"])
 
 
 def _make_or_exit() -> Celery:

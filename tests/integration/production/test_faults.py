@@ -102,3 +102,15 @@ def test_a_mongodb_that_is_killed(parts, push_new):
     for image in images.values():
         parts.site.assert_pulled_once(image)
         assert parts.site.starts(image) == 1
+
+
+def test_a_worker_stops_in_time_while_redis_is_away(parts, push_new):
+    with held_pulls(parts.site, push_new) as images:
+        parts.redis.kill()
+        seconds = parts.site.stop("worker")
+
+    assert seconds < 12
+    parts.redis.start()
+    parts.site.start_worker("worker")
+    for image in images.values():
+        parts.site.assert_pulled_once(image)
