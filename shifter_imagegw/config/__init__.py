@@ -61,7 +61,7 @@ class LimitsConfig:
     """How much one image, one pull and one user may take; None: as much as there is."""
 
     image_bytes: int = 512 * _GIB  # of files in an image, unpacked
-    image_entries: int = 5_000_000
+    image_entries: int = 2_000_000
     pull: timedelta = timedelta(seconds=_PULL_TIMEOUT_SECONDS)
     cache_bytes: int = 200 * _GIB
     queued_pulls_per_user: int = 100

@@ -23,7 +23,7 @@ class Limits:
     """
 
     layers: int = 1000
-    entries: int = 5_000_000  # of all layers together; each costs about 150 bytes of memory
+    entries: int = 2_000_000  # of all layers together; each costs about 150 bytes of memory
     bytes: int = 512 * GIB  # of all layers together, unpacked
     expansion: int = 200  # unpacked size of one layer over its size as a blob …
     expansion_from: int = 16 * GIB  # … once it is larger than this

@@ -185,7 +185,7 @@ def test_a_user_may_take_what_there_is_unless_the_site_says_less():
 
     assert (limits.images_per_user, limits.bytes_per_user) == (None, None)
     assert limits.queued_pulls_per_user == 100
-    assert limits.image_entries == 5_000_000
+    assert limits.image_entries == 2_000_000
     assert limits.image_bytes == 512 * GIB
     assert limits.cache_bytes == 200 * GIB
     assert limits.pull == timedelta(hours=6)
