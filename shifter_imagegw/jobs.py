@@ -81,10 +81,10 @@ class Jobs:
         # What the original answers to whoever starts a pull.
         return dataclasses.replace(record, state=PullState.INIT, last_pull=None)
 
-    def expire(self, records: list[ImageRecord]) -> None:
-        """Have images removed from their systems."""
+    def expire(self, records: list[ImageRecord], *, expired_at: float | None = None) -> None:
+        """Have images removed; with `expired_at`, those that nobody has asked for meanwhile."""
         for record in records:
-            self._catalog.add_expire(record)
+            self._catalog.add_expire(record, expired_at=expired_at)
         for system in {record.system for record in records}:
             self._nudge(system)
 

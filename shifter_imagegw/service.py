@@ -121,7 +121,7 @@ class Service:
             system.name, now - self._config.pull_update_timeout.total_seconds()
         )
         records = self._catalog.list_expired(system.name, now)
-        self._jobs.expire(records)
+        self._jobs.expire(records, expired_at=now)
         log.info(
             "autoexpire asked system=%s images=%d forgotten=%d uid=%d",
             system.name,

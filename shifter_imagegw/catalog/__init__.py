@@ -80,10 +80,11 @@ class Catalog(Protocol):
         once get one and the same record.
         """
 
-    def add_expire(self, record: ImageRecord) -> None:
+    def add_expire(self, record: ImageRecord, *, expired_at: float | None = None) -> None:
         """Put the removal of a READY image in the queue: its state becomes EXPIRING.
 
-        Does nothing where it is not READY any more.
+        Does nothing where it is not READY any more; with `expired_at`, neither where its
+        expiration has been moved beyond that time since the record was read.
         """
 
     def arm_expiration(self, record: ImageRecord, expiration: float) -> None:

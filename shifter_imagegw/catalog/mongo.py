@@ -167,9 +167,12 @@ class MongoCatalog:
                 images.delete_many(name | {"status": {"$in": [_FAILURE, _EXPIRED]}})
                 return record_of(document)
 
-    def add_expire(self, record: ImageRecord) -> None:
+    def add_expire(self, record: ImageRecord, *, expired_at: float | None = None) -> None:
+        ready = {"_id": id_of(record.key), "status": READY}
+        if expired_at is not None:
+            ready["expiration"] = {"$lt": expired_at}
         with self._using("images") as images:
-            document = images.find_one({"_id": id_of(record.key), "status": READY})
+            document = images.find_one(ready)
             if document is None:
                 return
             for move in moves_of(document):
@@ -177,8 +180,7 @@ class MongoCatalog:
                 # would be found by the tag once this one is gone.
                 publishing.settle_tag(images, record.system, move.image_type, move.tag)
             images.update_one(
-                {"_id": document["_id"], "status": READY},
-                {"$set": {"status": _EXPIRING, "status_message": _EXPIRING, "attempts": 0}},
+                ready, {"$set": {"status": _EXPIRING, "status_message": _EXPIRING, "attempts": 0}}
             )
 
     def arm_expiration(self, record: ImageRecord, expiration: float) -> None:

@@ -92,6 +92,7 @@ def publish(
         carrier = same or find_ready_tag(images, *name, {})
         acl = acl_after_pull(
             record_of(pull),
+            image_id=image.image_id,
             private=image.private,
             existing=None if carrier is None else record_of(carrier),
         )
@@ -106,7 +107,9 @@ def publish(
     else:
         raise CatalogError(f"{claim.record.pull_tag} cannot be published: others change it, too")
     images.delete_many(
-        ready_content(pull["system"], image.image_id, image.format) | {"status": {"$ne": READY}}
+        ready_content(pull["system"], image.image_id, image.format)
+        # Not what was published: whoever has it removed already wants it removed.
+        | {"status": {"$ne": READY}, "_id": {"$ne": published["_id"]}}
     )
     settle_tag(images, *name)
     if same is not None and not images.delete_one(owned(claim)).deleted_count:

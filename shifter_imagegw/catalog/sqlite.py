@@ -171,12 +171,12 @@ class SqliteCatalog:
             )
             return by_key(connection, cursor.lastrowid)
 
-    def add_expire(self, record: ImageRecord) -> None:
+    def add_expire(self, record: ImageRecord, *, expired_at: float | None = None) -> None:
         with self._file.writing() as connection:
             connection.execute(
                 "UPDATE images SET state = 'EXPIRING', status_message = 'EXPIRING', attempts = 0"
-                " WHERE key = ? AND state = 'READY'",
-                (record.key,),
+                " WHERE key = ? AND state = 'READY' AND (? IS NULL OR expiration < ?)",
+                (record.key, expired_at, expired_at),
             )
 
     def arm_expiration(self, record: ImageRecord, expiration: float) -> None:
@@ -302,7 +302,9 @@ class SqliteCatalog:
             place = (pull.system, pull.image_type, pull.pull_tag)
             same = first(connection, READY_ID, (image.image_id, pull.system, image.format))
             existing = same or first(connection, READY_TAG, place)
-            acl = acl_after_pull(pull, private=image.private, existing=existing)
+            acl = acl_after_pull(
+                pull, image_id=image.image_id, private=image.private, existing=existing
+            )
             # What was expired, or is about to be, is here again; who is removing it loses the job.
             connection.execute(
                 "DELETE FROM images WHERE image_id = ? AND system = ? AND format = ?"

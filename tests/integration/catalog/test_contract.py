@@ -350,6 +350,16 @@ def test_who_pulls_a_restricted_image_too_is_let_in_and_shuts_nobody_out(catalog
     assert (record.user_acl, record.group_acl, record.puller) == ((1, 5, 9), (7,), 1)
 
 
+def test_who_could_read_what_had_the_tag_is_not_let_in_to_other_private_content(
+    catalog, image_with
+):
+    publish_in(catalog, image_with(), puller=1)
+
+    record = publish_in(catalog, image_with(image_id="e" * 64, private=True), puller=9)
+
+    assert (record.user_acl, record.tags) == ((9,), ("app:1",))
+
+
 # Expiration
 
 
@@ -375,6 +385,19 @@ def test_an_image_expires_once(catalog, image_with):
     catalog.add_expire(image)
 
     assert claim_in(catalog) is None
+
+
+def test_an_image_that_was_asked_for_meanwhile_is_not_removed_as_unused(catalog, image_with):
+    asked_for = publish_in(catalog, image_with(expiration=NOW))
+    unused = publish_in(catalog, image_with(image_id="b" * 64, expiration=NOW), "app:2")
+    assert catalog.list_expired("mycluster", NOW + 1) == [asked_for, unused]
+    catalog.arm_expiration(asked_for, NOW + 1000)
+
+    for record in (asked_for, unused):
+        catalog.add_expire(record, expired_at=NOW + 1)
+
+    assert catalog.find_ready("mycluster", "docker", "app:1") is not None
+    assert catalog.find_ready("mycluster", "docker", "app:2") is None
 
 
 def test_an_expired_image_can_be_pulled_again(catalog, image_with):

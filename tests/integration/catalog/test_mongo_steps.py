@@ -160,6 +160,29 @@ def test_a_removal_is_refused_once_its_image_is_ready_again(mongo_catalog, image
     assert mongo_catalog.list_queue("mycluster") == []
 
 
+@pytest.mark.parametrize("scene", ["new content", "content that is there"])
+def test_an_image_that_is_to_go_as_soon_as_it_is_ready_is_still_removed(
+    mongo_catalog, mongo_database, image_with, monkeypatch, scene
+):
+    """Somebody has it removed before its publisher has tidied up."""
+    SCENES[scene](mongo_catalog, image_with)
+    ask(mongo_catalog, "app:1")
+    pull = claim_in(mongo_catalog)
+    other = open_at(address_of(mongo_database))
+    delete_many = pymongo.collection.Collection.delete_many
+
+    def stand_still(*arguments):
+        other.add_expire(other.find_ready("mycluster", "docker", "app:1"))
+        return delete_many(*arguments)
+
+    monkeypatch.setattr(pymongo.collection.Collection, "delete_many", stand_still)
+    mongo_catalog.publish(pull, image_with(image_id=NEW), NOW)
+
+    other.close()
+    removal = claim_in(mongo_catalog)
+    assert (removal.record.state, removal.record.image_id) == (PullState.EXPIRING, NEW)
+
+
 def test_a_pull_that_is_asked_for_leaves_at_most_an_old_failure(mongo_catalog, dying):
     ask(mongo_catalog, "app:1")
     mongo_catalog.fail(claim_in(mongo_catalog), "no")
