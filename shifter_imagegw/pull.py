@@ -219,7 +219,9 @@ class Pull:
         existing = self._existing(image) or self._lease.insist(
             lambda: self._catalog.find_ready(record.system, record.image_type, record.pull_tag)
         )
-        return acl_after_pull(record, private=image.private, existing=existing)
+        return acl_after_pull(
+            record, image_id=image.image_id, private=image.private, existing=existing
+        )
 
     def _existing(self, image: SourceImage) -> ImageRecord | None:
         return self._find_id(image.image_id, self._record.format)

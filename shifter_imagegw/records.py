@@ -203,8 +203,10 @@ class Acl:
         )
 
 
-def acl_after_pull(pull: ImageRecord, *, private: bool, existing: ImageRecord | None) -> Acl:
-    """Who may read an image once `pull` has ended well.
+def acl_after_pull(
+    pull: ImageRecord, *, image_id: str, private: bool, existing: ImageRecord | None
+) -> Acl:
+    """Who may read an image once `pull` has ended well, and found it to be `image_id`.
 
     `existing` is the READY image with the same content, or else the one that carries the tag now.
     The worker writes the answer into the .meta file and `Catalog.publish` into the record.
@@ -214,10 +216,12 @@ def acl_after_pull(pull: ImageRecord, *, private: bool, existing: ImageRecord | 
       shuts nobody out: what everybody may read stays so, unless the registry asks for credentials.
     - A private image without lists is for its puller alone.
     - What somebody else has imported under this name is another image, whose lists end with it.
+      So is one of other content where the registry asks for credentials: who was let in to the
+      one has not proved anything about the other.
     """
     asked = _acl_of(pull)
     puller = Acl(users=() if pull.puller is None else (pull.puller,))
-    if existing is None or _is_anothers_import(existing, pull):
+    if existing is None or _has_lists_of_its_own(existing, pull, image_id, private):
         return asked or (puller if private else asked)
     known = _acl_of(existing)
     if existing.puller is not None and existing.puller == pull.puller:
@@ -228,8 +232,13 @@ def acl_after_pull(pull: ImageRecord, *, private: bool, existing: ImageRecord | 
     return (known or first_puller) | puller | asked
 
 
-def _is_anothers_import(existing: ImageRecord, pull: ImageRecord) -> bool:
-    return existing.is_import and not pull.is_import and existing.puller != pull.puller
+def _has_lists_of_its_own(
+    existing: ImageRecord, pull: ImageRecord, image_id: str, private: bool
+) -> bool:
+    """Whether an image has no more than its name, or not even that, in common with a pull's."""
+    if existing.image_id == image_id or existing.puller == pull.puller is not None:
+        return False
+    return private or (existing.is_import and not pull.is_import)
 
 
 def _acl_of(record: ImageRecord) -> Acl:

@@ -19,7 +19,7 @@ UNKNOWN = Caller(uid=2**31 - 7, gid=50)
 
 
 def image(**changes):
-    fields = {"private": False, "puller": 1}
+    fields = {"private": False, "puller": 1, "image_id": "ab" * 32}
     return ImageRecord(
         key="1", system="mycluster", image_type="docker", pull_tag="a:1", state=PullState.READY,
         **fields | changes,
@@ -120,6 +120,7 @@ def test_who_may_change_the_lists(caller, puller, may):
 
 
 EVERYBODY = Acl()
+PULLED, BEFORE = "ab" * 32, "cd" * 32  # ids: of the image that a pull has found, of another
 
 
 @pytest.mark.parametrize(
@@ -145,10 +146,40 @@ EVERYBODY = Acl()
         (image(puller=9, user_acl=(9, 8)), True, image(user_acl=(1, 9)), Acl(users=(1, 9, 8))),
         (image(puller=9), True, image(), Acl(users=(1, 9))),
         # Another user's import had the name
-        (image(puller=9), False, image(source_path="/f", user_acl=(1,)), EVERYBODY),
-        (image(puller=9), True, image(source_path="/f", user_acl=(1,)), Acl(users=(9,))),
-        (image(puller=9, user_acl=(9, 8)), False, image(source_path="/f"), Acl(users=(9, 8))),
-        (image(), False, image(source_path="/f", user_acl=(1, 5)), Acl(users=(1, 5))),
+        (
+            image(puller=9),
+            False,
+            image(image_id=BEFORE, source_path="/f", user_acl=(1,)),
+            EVERYBODY,
+        ),
+        (
+            image(puller=9),
+            True,
+            image(image_id=BEFORE, source_path="/f", user_acl=(1,)),
+            Acl(users=(9,)),
+        ),
+        (
+            image(puller=9, user_acl=(9, 8)),
+            False,
+            image(image_id=BEFORE, source_path="/f"),
+            Acl(users=(9, 8)),
+        ),
+        (
+            image(),
+            False,
+            image(image_id=BEFORE, source_path="/f", user_acl=(1, 5)),
+            Acl(users=(1, 5)),
+        ),
+        # ... and is the same image
+        (image(puller=9), True, image(source_path="/f", user_acl=(1,)), Acl(users=(1, 9))),
+        # Another user's image of other content had the name
+        (image(puller=9), True, image(image_id=BEFORE), Acl(users=(9,))),
+        (image(puller=9), True, image(image_id=BEFORE, private=True), Acl(users=(9,))),
+        (image(puller=9), True, image(image_id=BEFORE, user_acl=(1,)), Acl(users=(9,))),
+        (image(puller=9), True, image(image_id=BEFORE, puller=None), Acl(users=(9,))),
+        (image(puller=9), False, image(image_id=BEFORE, user_acl=(1,)), Acl(users=(1, 9))),
+        # The puller's own had it
+        (image(), True, image(image_id=BEFORE, user_acl=(1, 5)), Acl(users=(1, 5))),
         # Another user has imported the same content
         (
             image(puller=9, source_path="/g"),
@@ -162,4 +193,6 @@ EVERYBODY = Acl()
     ],
 )
 def test_who_may_read_after_a_pull(pull, private, existing, expected):
-    assert acl_after_pull(pull, private=private, existing=existing) == expected
+    acl = acl_after_pull(pull, image_id=PULLED, private=private, existing=existing)
+
+    assert acl == expected
