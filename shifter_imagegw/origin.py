@@ -21,8 +21,6 @@ class SourceImage:
     config: ImageConfig = dataclasses.field(default_factory=ImageConfig)
     private: bool = False
     user: str | None = None  # who imported it
-    # Where `image_id` is that of samples only: the id to take if another image has that one.
-    certain_id: str | None = None
 
 
 class Origin(Protocol):

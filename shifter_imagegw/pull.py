@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 import os
 import time
@@ -96,11 +97,12 @@ class Pull:
     def _claim_id(self, image: SourceImage) -> SourceImage:
         """Hold the image, so that nobody else changes its files; the id that it is to have."""
         self._hold(image.image_id)
-        if image.certain_id is None or not self._is_another(image):
+        if not self._record.is_import or not self._is_anothers(image):
             return image
-        log.info("id taken image=%s instead=%s", image.image_id, image.certain_id)
-        self._hold(image.certain_id)
-        return dataclasses.replace(image, image_id=image.certain_id)
+        own_id = _own_id(self._record, image.digest)
+        log.info("id taken image=%s instead=%s", image.image_id, own_id)
+        self._hold(own_id)
+        return dataclasses.replace(image, image_id=own_id)
 
     def _hold(self, image_id: str) -> None:
         is_told = False
@@ -114,13 +116,19 @@ class Pull:
 
         self._lease.hold(image_id, keep_waiting=tell)
 
-    def _is_another(self, image: SourceImage) -> bool:
-        """Whether the id belongs to an image that may be of other content."""
+    def _is_anothers(self, image: SourceImage) -> bool:
+        """Whether the id is that of other content, which files can be made for, or of another user.
+
+        Who imports makes no use of another user's image: that one may change its lists, have it
+        removed, or import something else under its names. Nor has the importer shown yet to have
+        more of it than what its id is made of.
+        """
         with_this_id = (self._find_id(image.image_id, known) for known in formats.FORMATS)
-        return any(record and record.digest != image.digest for record in with_this_id)
+        wanted = (image.digest, self._record.puller)
+        return any(record and (record.digest, record.puller) != wanted for record in with_this_id)
 
     def _is_delivered(self, image: SourceImage) -> bool:
-        if image.certain_id is not None and self._existing(image) is None:
+        if self._record.is_import and self._existing(image) is None:
             return False  # a file of that name may hold anything
         return self._delivery.is_delivered(image.image_id, self._record.format)
 
@@ -240,6 +248,11 @@ def warn_of(environment: Mapping[str, str]) -> None:
             " image may run it",
             _NO_ACL_IN_METADATA,
         )
+
+
+def _own_id(record: ImageRecord, digest: str) -> str:
+    """The id of an import whose first choice is taken; no content has this sha256 but this text."""
+    return hashlib.sha256(f"import of {record.puller}: {digest}".encode()).hexdigest()
 
 
 def _list_or_none(values: Sequence[T] | None) -> list[T] | None:

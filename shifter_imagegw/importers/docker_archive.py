@@ -29,6 +29,7 @@ MANIFEST = "manifest.json"
 
 _LARGEST_MANIFEST = 4 << 20  # bytes
 _LARGEST_CONFIG = 8 << 20
+_OF_MANIFESTS = frozenset(("schemaVersion", "layers", "manifests", "fsLayers"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +55,13 @@ class DockerArchiveOrigin(StreamedOrigin):
         manifest = read_small(self._archive, MANIFEST, _LARGEST_MANIFEST)
         image = choose(_images(manifest, shown), self._job.tag, shown)
         data = read_small(self._archive, image.config, _LARGEST_CONFIG)
-        config = ImageConfig.from_document(load(data, f"the config in {shown}"))
+        document = load(data, f"the config in {shown}")
+        if not document.keys().isdisjoint(_OF_MANIFESTS):
+            raise PullError(
+                f"{shown} is refused: its config {image.config[:100]!r} is a manifest as well, so "
+                "that its digest would stand for two images"
+            )
+        config = ImageConfig.from_document(document)
         if not image.layers or len(config.diff_ids) != len(image.layers):
             raise PullError(
                 f"{shown} is broken: its image has {len(image.layers)} layers, its config"

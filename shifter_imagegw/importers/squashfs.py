@@ -48,12 +48,8 @@ class SquashfsOrigin:
         copy = self._copy = self._job.spool.copy(pieces_of(self._descriptor), self._job.shown)
         start = os.pread(copy.descriptor, superblock.SIZE, 0)
         superblock.check(start, copy.size, most_inodes=self._job.limits.entries)
-        image_id, certain_id = sampled_id(copy.descriptor), copy.digest.partition(":")[2]
         return SourceImage(
-            image_id=image_id,
-            digest=copy.digest,
-            user=self._job.who.name,
-            certain_id=certain_id if image_id != certain_id else None,
+            image_id=sampled_id(copy.descriptor), digest=copy.digest, user=self._job.who.name
         )
 
     def is_ready_made(self, format: str) -> bool:
@@ -94,7 +90,10 @@ class SquashfsOrigin:
 
 
 def sampled_id(descriptor: int) -> str:
-    """What the original's program `fasthash` gives: the sha256 of 1 MiB of each 512 MiB."""
+    """What the original's program `fasthash` gives: the sha256 of 1 MiB of each 512 MiB.
+
+    Files of other content can be made that have the same; see `Pull`.
+    """
     digest = hashlib.sha256()
     for offset in range(0, os.fstat(descriptor).st_size, _SAMPLE_EVERY):
         digest.update(os.pread(descriptor, _SAMPLE, offset))
