@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 _LONGEST_MESSAGE = 32 << 10  # bytes
 _LOOK_EVERY = 0.5  # seconds
 _GRACE = 5.0  # seconds until a killed child is believed to hang in the kernel
+_hanging: set[int] = set()  # children that did not end in that time
 
 
 class Line:
@@ -50,7 +51,9 @@ class Line:
         while True:
             keep_waiting()
             try:
-                data, descriptors, _, _ = socket.recv_fds(self._end, _LONGEST_MESSAGE, 1)
+                data, descriptors, _, _ = socket.recv_fds(
+                    self._end, _LONGEST_MESSAGE, 1, socket.MSG_CMSG_CLOEXEC
+                )
             except TimeoutError:
                 continue
             except ConnectionResetError:
@@ -129,16 +132,20 @@ def _close_all_but(kept: set[int]) -> None:
 
 
 def _end(pid: int) -> None:
-    # Who may become another may not always end them (CAP_KILL); but the child also ends by itself
-    # as soon as nobody listens.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
+    _hanging.difference_update([other for other in _hanging if _has_ended(other)])
     deadline = time.monotonic() + _GRACE
     while time.monotonic() < deadline:
-        try:
-            if os.waitpid(pid, os.WNOHANG)[0]:
-                return
-        except ChildProcessError:  # somebody who waits for all children was faster
+        if _has_ended(pid):
             return
         time.sleep(0.001)
+    _hanging.add(pid)
     log.warning("process hangs pid=%d reason=a filesystem does not answer", pid)
+
+
+def _has_ended(pid: int) -> bool:
+    try:
+        return bool(os.waitpid(pid, os.WNOHANG)[0])
+    except ChildProcessError:  # somebody who waits for all children was faster
+        return True

@@ -49,10 +49,14 @@ def may_become_others() -> bool:
 
 
 def become(who: Importer) -> None:
-    """Be `who` from now on, and nobody else; for a process that does nothing more afterwards."""
+    """Open files as `who` from now on, and as nobody else; for a process that does nothing more.
+
+    The real and the saved ids stay the gateway's, whose memory the process has: so the kernel lets
+    the user neither trace nor stop it, and lets the gateway end it without CAP_KILL.
+    """
     os.setgroups(who.groups)
-    os.setresgid(who.gid, who.gid, who.gid)
-    os.setresuid(who.uid, who.uid, who.uid)
+    os.setresgid(-1, who.gid, -1)
+    os.setresuid(-1, who.uid, -1)
     # The kernel takes root's capabilities away on the way to another user. An account that was
     # given some keeps them, and with most of those it could read what the user cannot.
     if who.uid != 0 and _capabilities() & ~_BECOMING:

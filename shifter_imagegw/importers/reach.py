@@ -9,9 +9,11 @@ holds the private images of all users.
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from shifter_imagegw.errors import PullError
@@ -136,6 +138,7 @@ def _walk(path: str, rules: Rules, shown: str) -> int:
                 os.close(here)
                 here = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             parts += target.split("/")[::-1]
+        _require_answering(here, shown)
         rules.require(here, os.fstat(here), 0, shown)
     except BaseException:
         os.close(here)
@@ -152,6 +155,23 @@ def _step(part: str, directory: int) -> int:
         return os.open(part, flags, dir_fd=directory)
 
 
+def _require_answering(descriptor: int, shown: str) -> None:
+    """Refuse what a program of a user's serves: who reads it waits for as long as that likes.
+
+    The kernel says where a descriptor lies without asking that program.
+    """
+    lines = Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines()
+    facts = dict(line.partition(":")[::2] for line in lines)
+    # One that is in no list is not mounted any more, but may still be read.
+    found = [mount for mount in _mounts() if mount.number == facts["mnt_id"].strip()]
+    if any(not mount.kind.startswith("fuse") or "user_id=0" in mount.options for mount in found):
+        return
+    raise PullError(
+        f"cannot import {shown}: it lies on a filesystem that is a program of a user's (FUSE):"
+        " copy it elsewhere"
+    )
+
+
 def _has_access_list(descriptor: int) -> bool:
     try:
         os.getxattr(f"/proc/self/fd/{descriptor}", "system.posix_acl_access")
@@ -161,13 +181,28 @@ def _has_access_list(descriptor: int) -> bool:
 
 
 def _pseudo_devices() -> frozenset[int]:
-    found = set()
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        fields = line.split()
-        if fields[fields.index("-") + 1] in _PSEUDO:
-            major, _, minor = fields[2].partition(":")
-            found.add(os.makedev(int(major), int(minor)))
-    return frozenset(found)
+    return frozenset(mount.device for mount in _mounts() if mount.kind in _PSEUDO)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Mount:
+    """A line of proc_pid_mountinfo(5)."""
+
+    number: str
+    device: int
+    kind: str
+    options: list[str]  # of the filesystem
+
+
+def _mounts() -> Iterator[_Mount]:
+    # Users may mount, too (FUSE), on names that are no text.
+    content = Path("/proc/self/mountinfo").read_bytes().decode(errors="replace")
+    for line in content.split("\n")[:-1]:
+        mount, _, filesystem = line.partition(" - ")
+        number, _, device, *_ = mount.split(" ")
+        kind, _, options = filesystem.split(" ", 2)
+        major, minor = map(int, device.split(":"))
+        yield _Mount(number, os.makedev(major, minor), kind, options.split(","))
 
 
 def _kind(mode: int) -> str:

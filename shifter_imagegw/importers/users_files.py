@@ -18,24 +18,23 @@ from shifter_imagegw.importers.spool import pieces_of
 
 @contextlib.contextmanager
 def files_of(who: Importer, keep_going: Callable[[], None]) -> Iterator[UsersFiles]:
-    """Open files as `who` while the body runs."""
-    with contextlib.ExitStack() as until_done:
-        opener: _InProcess | _InChild
-        if may_become_others():
-            rules = Rules(None)
-            line = until_done.enter_context(running_as(who, lambda line: _serve(line, rules)))
-            opener = _InChild(line, keep_going)
-        else:
-            opener = _InProcess(Rules(who))
-        files = UsersFiles(opener)
-        until_done.callback(files.close)
+    """Open files as `who` while the body runs.
+
+    In a process of its own also where that cannot become the user: a lookup may take for ever.
+    """
+    becomes = may_become_others()
+    rules = Rules(None if becomes else who)
+    with (
+        running_as(who if becomes else None, lambda line: _serve(line, rules)) as line,
+        contextlib.closing(UsersFiles(_Opener(line, keep_going))) as files,
+    ):
         yield files
 
 
 class UsersFiles:
     """Descriptors of what the user may read; all are closed by `close`."""
 
-    def __init__(self, opener: _InProcess | _InChild) -> None:
+    def __init__(self, opener: _Opener) -> None:
         self._opener = opener
         self._opened: list[int] = []
 
@@ -81,18 +80,8 @@ class UsersFolder:
         return self._known[name]
 
 
-class _InProcess:
-    """As the gateway's account, which judges for itself."""
-
-    def __init__(self, rules: Rules) -> None:
-        self._rules = rules
-
-    def __call__(self, path: str) -> int:
-        return _open(path, self._rules)
-
-
-class _InChild:
-    """As the user, in a process of theirs."""
+class _Opener:
+    """Asks the other process for descriptors."""
 
     def __init__(self, line: Line, keep_going: Callable[[], None]) -> None:
         self._line = line
