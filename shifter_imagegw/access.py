@@ -46,7 +46,7 @@ def shown_to(record: ImageRecord, caller: Caller, system: SystemConfig) -> Image
         record = dataclasses.replace(record, status_message=None)
     if may_read(record, caller, system):
         return record
-    return dataclasses.replace(record, user_acl=(), group_acl=(), puller=None)
+    return dataclasses.replace(record, user_acl=(), group_acl=(), private=None, puller=None)
 
 
 def is_owner(record: ImageRecord, caller: Caller) -> bool:

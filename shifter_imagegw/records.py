@@ -135,6 +135,11 @@ class NewPull:
     source_path: str | None = None  # of an import
     source_format: str | None = None
 
+    @property
+    def private(self) -> bool | None:
+        """True for what may be private, as long as the registry has not said whether it is."""
+        return True if self.sealed_credentials else None
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Lookup:
@@ -214,6 +219,7 @@ def acl_after_pull(
     - Lists are kept as asked by who pulled it first; without lists a pull changes nothing.
     - Whoever else has pulled it proved that the registry lets them read it, and is let in too, but
       shuts nobody out: what everybody may read stays so, unless the registry asks for credentials.
+      It is not for them to let in others.
     - A private image without lists is for its puller alone.
     - What somebody else has imported under this name is another image, whose lists end with it.
       So is one of other content where the registry asks for credentials: who was let in to the
@@ -229,7 +235,7 @@ def acl_after_pull(
     if not private and not existing.is_restricted:
         return known
     first_puller = Acl(users=() if existing.puller is None else (existing.puller,))
-    return (known or first_puller) | puller | asked
+    return (known or first_puller) | puller
 
 
 def _has_lists_of_its_own(

@@ -274,9 +274,10 @@ class Service:
         caller: Caller,
         asked: Acl,
     ) -> bool:
-        is_readable = access.may_read(ready, caller, system)
-        if ready.is_import and not is_readable:
-            return True  # something of somebody else's, which only has the same name
+        if not access.may_read(ready, caller, system):
+            # Nothing is said of it: a pull that succeeds proves that the registry lets the caller
+            # read it, and an import of somebody else's only has the same name.
+            return True
         may_change_acl = access.may_change_acl(ready, caller, system)
         if asked and not access.has_acl(ready, asked, exactly=may_change_acl):
             if not may_change_acl:
@@ -286,8 +287,6 @@ class Service:
                     "groups"
                 )
             return True
-        if not is_readable:
-            return True  # a pull that succeeds proves that the registry lets the caller read it
         return not self._jobs.is_fresh(ready)
 
     def _usable_logins(self, reference: ImageReference, caller: Caller) -> Mapping[str, str]:

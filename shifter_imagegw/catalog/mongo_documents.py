@@ -64,7 +64,7 @@ def new_document(new: NewPull, now: float) -> Document:
         "replication": "1",
         "userACL": list(new.user_acl),
         "groupACL": list(new.group_acl),
-        "private": None,
+        "private": new.private,
         "tag": [],
         "status": PullState.PENDING.value,
         "system": new.system,

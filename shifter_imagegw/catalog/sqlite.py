@@ -154,12 +154,13 @@ class SqliteCatalog:
             )
             cursor = connection.execute(
                 "INSERT INTO images (system, image_type, pull_tag, state, format, architecture,"
-                " os, user_acl, group_acl, last_pull, puller, sealed_credentials, source_path,"
-                " source_format)"
-                " VALUES (?, ?, ?, 'PENDING', ?, 'amd64', 'linux', ?, ?, ?, ?, ?, ?, ?)",
+                " os, private, user_acl, group_acl, last_pull, puller, sealed_credentials,"
+                " source_path, source_format)"
+                " VALUES (?, ?, ?, 'PENDING', ?, 'amd64', 'linux', ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     *name,
                     new.format,
+                    new.private,
                     json.dumps(new.user_acl),
                     json.dumps(new.group_acl),
                     now,

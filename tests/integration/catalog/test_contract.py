@@ -51,6 +51,23 @@ def test_a_new_pull_is_pending_and_remembers_what_was_asked(catalog):
     assert catalog.find_pull("mycluster", "docker", "app:1") == record
 
 
+@pytest.mark.parametrize("ends_as", [PullState.PENDING, PullState.FAILURE])
+def test_a_pull_with_logins_may_be_of_a_private_image_until_more_is_known(catalog, ends_as):
+    catalog.add_pull(new_pull(sealed_credentials="sealed"), NOW)
+    if ends_as is PullState.FAILURE:
+        catalog.fail(claim_in(catalog), "no such image")
+
+    (record,) = catalog.list_queue("mycluster")
+
+    assert (record.state, record.private) == (ends_as, True)
+
+
+def test_a_pull_with_logins_of_what_all_may_read_is_not_private(catalog, image_with):
+    record = publish_in(catalog, image_with(), sealed_credentials="sealed")
+
+    assert record.private is False
+
+
 def test_a_second_request_for_the_same_image_gets_the_pull_in_flight(catalog):
     first = catalog.add_pull(new_pull(puller=1), NOW)
 

@@ -143,7 +143,7 @@ PULLED, BEFORE = "ab" * 32, "cd" * 32  # ids: of the image that a pull has found
         (image(puller=9), False, image(user_acl=(1, 5)), Acl(users=(1, 5, 9))),
         (image(puller=9), True, image(group_acl=(7,)), Acl(users=(9,), groups=(7,))),
         (image(puller=9), True, image(private=True), Acl(users=(1, 9))),
-        (image(puller=9, user_acl=(9, 8)), True, image(user_acl=(1, 9)), Acl(users=(1, 9, 8))),
+        (image(puller=9, user_acl=(9, 8)), True, image(user_acl=(1, 9)), Acl(users=(1, 9))),
         (image(puller=9), True, image(), Acl(users=(1, 9))),
         # Another user's import had the name
         (

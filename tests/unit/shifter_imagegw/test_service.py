@@ -205,6 +205,24 @@ def test_the_queue_shows_pulls_for_named_users_to_them_alone(gateway):
     assert queued(BOB) == ["public:1"]
 
 
+def test_the_queue_shows_pulls_with_logins_to_their_puller_alone(gateway):
+    pull(gateway, dataclasses.replace(ALICE, credentials={"reg": "alice:secret"}))
+
+    assert len(gateway.service.list_queue(gateway.system, ALICE)) == 1
+    assert gateway.service.list_queue(gateway.system, BOB) == []
+    joined = pull(gateway, BOB)
+    assert (joined.state, joined.puller, joined.private) == (PullState.PENDING, None, None)
+
+
+def test_lists_do_not_tell_whether_there_is_an_image_that_the_caller_may_not_read(gateway):
+    ready(gateway, asked=Acl(users=(5,)))
+
+    answer = pull(gateway, BOB, Acl(users=(1002, 6)))
+
+    assert answer.state is PullState.INIT
+    assert gateway.work().user_acl == (5, 1001, 1002)
+
+
 # What a failure does
 
 
