@@ -32,9 +32,13 @@ _BLINK, _MOMENT, _GLANCE = 0.01, 0.5, 1.0  # seconds
 _LAST_WORDS = 5.0  # seconds that they may take to be read once the program has ended
 _EXIT_GRACE = 10.0  # seconds that a program may take to end after it closed its input
 
+_MOST_OUTPUT = 64 << 20  # bytes of standard output that are kept
+
 # A program must not outlive a worker that is killed: its input would seem to be complete.
 # (The kernel sends the signal when the thread ends that started the program.)
-_DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
+# Capabilities that the gateway's account was given, to open files as their users, are its alone.
+_AS_CHILD = ("setpriv", "--inh-caps=-all", "--ambient-caps=-all", "--pdeathsig", "KILL")
+_AS_NOBODY = ("--reuid=65534", "--regid=65534", "--clear-groups")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,12 +88,18 @@ def attempt(
         _memory_file(text) as stdin,
         _started(argv, failing, package, environment, stdin, subprocess.PIPE) as (child, tail),
     ):
+        output = _Output(cast("IO[bytes]", child.stdout))
+        output.start()
         try:
-            output, _ = _communicate(child, timeout)
+            child.wait(timeout)
         except subprocess.TimeoutExpired as error:
             raise failing(f"{argv[0]} did not end within {timeout} seconds") from error
-        tail.join()
-    return Ended(status=child.returncode, output=output.decode(errors="replace"), reason=tail.text)
+        # What the program has left behind may hold either for ever.
+        output.join(_LAST_WORDS)
+        tail.join(_LAST_WORDS)
+    if output.is_too_long:
+        raise failing(f"{argv[0]} wrote more than {_MOST_OUTPUT} bytes, and was stopped")
+    return Ended(status=child.returncode, output=output.text, reason=tail.text)
 
 
 def feed(
@@ -140,14 +150,17 @@ def drain(
 ) -> T:
     """Start a program and let `read` read its standard output, a descriptor; give what it gives.
 
-    The program has the descriptor `stdin` and at most `memory` bytes of address space. Raises
-    `failing` as `run` does. When `read` raises, the program is killed.
+    The program, which may be taken over by what it reads, has the descriptor `stdin`, at most
+    `memory` bytes of address space, and no privileges: as root's it is nobody's. Raises `failing`
+    as `run` does. When `read` raises, the program is killed.
     """
     limited = ["prlimit", f"--as={memory}", "--"]
     _require(str(argv[0]), package, failing)
-    with _started([*limited, *argv], failing, "util-linux", None, stdin, subprocess.PIPE) as (
-        child,
-        tail,
+    with (
+        _started(
+            [*limited, *argv], failing, "util-linux", None, stdin, subprocess.PIPE, is_trusted=False
+        ) as (child, tail),
+        cast("IO[bytes]", child.stdout),
     ):
         try:
             result = read(cast("IO[bytes]", child.stdout).fileno())
@@ -233,6 +246,28 @@ def _memory_file(text: str) -> Iterator[int]:
         yield descriptor
 
 
+class _Output(threading.Thread):
+    """Reads standard output; a program that writes too much of it finds nobody listening."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        super().__init__(daemon=True)
+        self._stream = stream
+        self._output = bytearray()
+
+    def run(self) -> None:
+        with self._stream:
+            while not self.is_too_long and (data := os.read(self._stream.fileno(), _PIPE_SIZE)):
+                self._output += data
+
+    @property
+    def is_too_long(self) -> bool:
+        return len(self._output) > _MOST_OUTPUT
+
+    @property
+    def text(self) -> str:
+        return self._output.decode(errors="replace")
+
+
 class _Tail(threading.Thread):
     """Reads standard error, so that the program never waits, and keeps its last lines."""
 
@@ -264,12 +299,14 @@ def _started(
     stdout: int,
     *,
     stderr: int = subprocess.PIPE,
+    is_trusted: bool = True,
 ) -> Iterator[tuple[subprocess.Popen[bytes], _Tail]]:
     """Start the program; when the block ends, however it does, the program has ended, too."""
     _require(str(argv[0]), package, failing)
-    _require(_DIE_WITH_PARENT[0], "util-linux", failing)
+    _require(_AS_CHILD[0], "util-linux", failing)
+    ids = _AS_NOBODY if os.geteuid() == 0 and not is_trusted else ()
     child = subprocess.Popen(
-        [*_DIE_WITH_PARENT, *map(str, argv)],
+        [*_AS_CHILD, *ids, "--", *map(str, argv)],
         stdin=stdin,
         stdout=stdout,
         stderr=stderr,
@@ -289,8 +326,6 @@ def _started(
                 child.stdin.close()
         # A daemon that the program has left behind may hold its standard error for ever.
         tail.join(_LAST_WORDS)
-        if child.stdout is not None and child.stderr is not None:
-            child.stdout.close()  # the other is closed by who reads it
 
 
 def _kill_group(child: subprocess.Popen[bytes]) -> None:
@@ -309,22 +344,6 @@ def _has_ended(child: subprocess.Popen[bytes], seconds: float) -> bool:
         return bool(poll.poll(max(seconds, 0) * 1000))
     finally:
         os.close(descriptor)
-
-
-def _communicate(child: subprocess.Popen[bytes], timeout: float | None) -> tuple[bytes, None]:
-    """Read standard output; standard error has its own reader."""
-    output: list[bytes] = []
-    stream = cast("IO[bytes]", child.stdout)
-    reader = threading.Thread(target=lambda: output.append(stream.read()), daemon=True)
-    reader.start()
-    try:
-        child.wait(timeout)
-    except subprocess.TimeoutExpired:
-        _kill_group(child)
-        raise
-    finally:
-        reader.join()
-    return b"".join(output), None
 
 
 def _require(program: str, package: str, failing: type[PullError]) -> None:

@@ -68,6 +68,8 @@ class SquashfsOrigin:
 
     def write_tar(self, out: BinaryIO) -> FlattenReport:
         self._job.lease.enter(PullState.CONVERSION, "Converting image")
+        # The program, as nobody, opens it anew; it has no name by which others could.
+        os.fchmod(self._copied.descriptor, 0o444)
         return run.drain(
             # Not `--no-skip`: sockets are in no tar archive, and no loss.
             ["sqfs2tar", "--no-xattr", "--root-becomes", ".", "/dev/stdin"],

@@ -33,6 +33,12 @@ with running_as(Importer(uid={ALICE}, gid={ALICE}, groups=(), name="alice"), wor
     line.receive()
 print(time.monotonic() - started)
 """
+START_PROGRAM = """
+from shifter_imagegw.errors import ConversionError
+from shifter_imagegw.run import run
+
+print(run(["grep", "CapEff", "/proc/self/status"], failing=ConversionError))
+"""
 
 
 @contextlib.contextmanager
@@ -106,6 +112,14 @@ def test_who_may_become_others_may_end_them():
     ended = as_user(ACCOUNT, sys.executable, "-c", START_AND_END, options=capable)
 
     assert float(ended.stdout) < child._GRACE, ended.stderr
+
+
+def test_programs_that_are_started_are_not_given_what_becoming_others_takes():
+    capable = ["--inh-caps", BECOMING, "--ambient-caps", BECOMING]
+
+    said = as_user(ACCOUNT, sys.executable, "-c", START_PROGRAM, options=capable)
+
+    assert said.stdout.split() == ["CapEff:", "0" * 16], said.stderr
 
 
 def user(uid):

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
+import shifter_imagegw.run as program_runner
 from shifter_imagegw.errors import ConversionError, DeliveryError
 from shifter_imagegw.run import attempt, feed, run, running, watch
 
@@ -48,6 +50,28 @@ def test_a_missing_program_says_what_to_install():
 def test_a_program_that_takes_too_long_is_stopped():
     with pytest.raises(ConversionError, match="sleep did not end within 0.05 seconds"):
         run(["sleep", "1000"], failing=ConversionError, timeout=0.05)
+
+
+@pytest.mark.parametrize("last", ["true", "sleep 600"])
+def test_who_holds_the_output_holds_up_nobody(last, tmp_path, monkeypatch):
+    monkeypatch.setattr(program_runner, "_LAST_WORDS", 0.1)
+    script = f"setsid sh -c 'echo $$ >{tmp_path}/pid; exec sleep 600' & echo said; {last}"
+    started = time.monotonic()
+
+    try:
+        with contextlib.suppress(ConversionError):
+            assert run(["sh", "-c", script], failing=ConversionError, timeout=1) == "said\n"
+    finally:
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
+    assert time.monotonic() - started < 60
+
+
+def test_a_program_that_never_stops_writing_is_stopped(monkeypatch):
+    monkeypatch.setattr(program_runner, "_MOST_OUTPUT", 1 << 20)
+
+    with pytest.raises(ConversionError, match="yes wrote more than 1048576 bytes"):
+        run(["yes"], failing=ConversionError)
 
 
 def test_much_output_on_both_streams_does_not_block():

@@ -60,3 +60,9 @@ def test_a_program_gets_no_more_memory_than_it_may_have():
 
     with pytest.raises(ConversionError, match="MemoryError"):
         drained(f"exec {sys.executable} -c '{code}'", memory=300 << 20)
+
+
+def test_a_program_that_may_be_taken_over_has_no_privileges():
+    said = drained("echo $(id -u; grep CapEff /proc/self/status)").decode().split()
+
+    assert said == [str(os.geteuid() or 65534), "CapEff:", "0" * 16]
