@@ -16,6 +16,7 @@ from shifter_imagegw import metrics, telemetry
 from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.config import GatewayConfig
 from shifter_imagegw.readiness import Readiness
+from shifter_imagegw.recent import Recent
 
 _FOUND = {200: "yes", 404: "no"}  # what a lookup is answered
 
@@ -23,6 +24,7 @@ _FOUND = {200: "yes", 404: "no"}  # what a lookup is answered
 def operation(config: GatewayConfig, catalog: Catalog) -> Blueprint:
     routes = Blueprint("operation", __name__)
     readiness = Readiness(config, catalog)
+    page = Recent(lambda: metrics.render(config, catalog))
     telemetry.configure(config.cache_directory)
 
     @routes.get("/healthz")
@@ -41,7 +43,7 @@ def operation(config: GatewayConfig, catalog: Catalog) -> Blueprint:
 
     @routes.get("/metrics")
     def show_metrics() -> Response:
-        return Response(metrics.render(config, catalog), content_type=metrics.CONTENT_TYPE)
+        return Response(page(), content_type=metrics.CONTENT_TYPE)
 
     @routes.after_app_request
     def count(response: Response) -> Response:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping
 
@@ -13,11 +12,11 @@ from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.config import AccessType, Authentication, GatewayConfig
 from shifter_imagegw.delivery.opening import open_delivery
 from shifter_imagegw.errors import GatewayError
+from shifter_imagegw.recent import Recent
 from shifter_imagegw.records import PullState
 from shifter_imagegw.redaction import without_secrets
 
 _BROKER_SECONDS = 2.0
-_FRESH_SECONDS = 1.0  # for which an answer is given again: anybody may ask
 _LATE_SECONDS = 60.0  # that a job waits before somebody should look after the workers
 
 
@@ -27,31 +26,19 @@ class Readiness:
     def __init__(self, config: GatewayConfig, catalog: Catalog) -> None:
         self._config = config
         self._catalog = catalog
-        self._looking = threading.Lock()
-        self._looked: float | None = None
-        self._missing: Mapping[str, str] = {}
+        # Anybody may ask.
+        self.missing: Recent[Mapping[str, str]] = Recent(self._missing)
+        self.late: Recent[Mapping[str, str]] = Recent(self._late)
 
-    def missing(self) -> Mapping[str, str]:
-        """Parts that do not work, with the reason; empty where all do.
+    def _missing(self) -> Mapping[str, str]:
+        """Parts that do not work, with the reason; empty where all do."""
+        return {
+            part: reason
+            for part, check in self._checks().items()
+            if (reason := _failure_of(check)) is not None
+        }
 
-        One thread looks, which takes seconds while a server is silent; the others are told what
-        was found before, so that they can answer requests.
-        """
-        if not self._looking.acquire(blocking=self._looked is None):
-            return self._missing
-        try:
-            if self._looked is None or time.monotonic() - self._looked >= _FRESH_SECONDS:
-                self._missing = {
-                    part: reason
-                    for part, check in self._checks().items()
-                    if (reason := _failure_of(check)) is not None
-                }
-                self._looked = time.monotonic()
-        finally:
-            self._looking.release()
-        return self._missing
-
-    def late(self) -> Mapping[str, str]:
+    def _late(self) -> Mapping[str, str]:
         """Systems whose jobs wait for a worker; requests are answered all the same."""
         if "catalog" in self.missing():
             return {}
