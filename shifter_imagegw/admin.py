@@ -208,7 +208,8 @@ def metrics_command(config_path: Path) -> None:
       shifter-gateway metrics > /var/lib/node_exporter/shifter.prom.new
     """
     config = _load(config_path)
-    click.echo(metrics.render(config, open_catalog(config)), nl=False)
+    seen = metrics.look(config, open_catalog(config))
+    click.echo(metrics.render(config, seen), nl=False)
 
 
 @click.command()

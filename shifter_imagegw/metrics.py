@@ -19,6 +19,8 @@ from shifter_imagegw.errors import CatalogError
 from shifter_imagegw.records import PullState
 from shifter_imagegw.registry import BlobCache
 
+Sample = tuple[str, float]  # series and value
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 # name: (type, meaning); in the order of the page
@@ -39,14 +41,15 @@ FAMILIES = {
 }
 
 
-def render(config: GatewayConfig, catalog: Catalog) -> str:
-    samples = [
-        *_of_the_build(),
-        *_of_the_catalog(config, catalog),
-        *_of_the_cache(config),
-        *telemetry.collect(config.cache_directory).items(),
-    ]
-    return "".join(_page(samples))
+def look(config: GatewayConfig, catalog: Catalog) -> list[Sample]:
+    """What has to be looked for, in the whole catalog and the whole cache."""
+    return [*_of_the_catalog(config, catalog), *_of_the_cache(config)]
+
+
+def render(config: GatewayConfig, seen: list[Sample]) -> str:
+    """The page: what `look` has seen, and what processes have counted."""
+    counted = telemetry.collect(config.cache_directory).items()
+    return "".join(_page([*_of_the_build(), *seen, *counted]))
 
 
 def _page(samples: list[tuple[str, float]]) -> Iterator[str]:

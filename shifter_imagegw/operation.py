@@ -24,7 +24,7 @@ _FOUND = {200: "yes", 404: "no"}  # what a lookup is answered
 def operation(config: GatewayConfig, catalog: Catalog) -> Blueprint:
     routes = Blueprint("operation", __name__)
     readiness = Readiness(config, catalog)
-    page = Recent(lambda: metrics.render(config, catalog))
+    seen = Recent(lambda: metrics.look(config, catalog))
     telemetry.configure(config.cache_directory)
 
     @routes.get("/healthz")
@@ -43,7 +43,7 @@ def operation(config: GatewayConfig, catalog: Catalog) -> Blueprint:
 
     @routes.get("/metrics")
     def show_metrics() -> Response:
-        return Response(page(), content_type=metrics.CONTENT_TYPE)
+        return Response(metrics.render(config, seen()), content_type=metrics.CONTENT_TYPE)
 
     @routes.after_app_request
     def count(response: Response) -> Response:

@@ -90,7 +90,8 @@ def test_counts_are_the_same_whichever_process_is_asked(site, push_new):
     assert found == {before[1] + 3}
     assert sample(site, f'shifter_fetched_bytes_total{{system="{SYSTEM}"}}') > 150_000
     assert sample(site, f'shifter_stage_seconds_count{{system="{SYSTEM}",stage="pulling"}}') >= 3
-    assert sample(site, f'shifter_records{{system="{SYSTEM}",state="ready"}}') >= 3
+    ready = f'shifter_records{{system="{SYSTEM}",state="ready"}}'
+    wait_until(lambda: sample(site, ready) >= 3, what="the count of images")
 
 
 def test_workers_keep_the_cache_within_its_bound(site, push_new):

@@ -114,9 +114,10 @@ def test_the_metrics_cost_anybody_who_asks_again_and_again_one_look(ready_gatewa
     looks: list[int] = []
     monkeypatch.setattr(ready_gateway.catalog, "count_states", lambda: looks.append(1) or {})
 
-    pages = {ask(ready_gateway, "/metrics").text for _ in range(20)}
+    for _ in range(20):
+        ask(ready_gateway, "/metrics")
 
-    assert (len(looks), len(pages)) == (1, 1)
+    assert len(looks) == 1
 
 
 def test_metrics_count_images_queue_requests_and_lookups(ready_gateway):
