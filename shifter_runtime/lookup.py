@@ -6,8 +6,8 @@ from __future__ import annotations
 import os
 
 from shifter_common.reference import is_image_id
-from shifter_runtime import identity
-from shifter_runtime.errors import SetupError
+from shifter_runtime import identity, image
+from shifter_runtime.errors import NotPermittedError, SetupError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,14 +94,25 @@ def _ask_gateway(reference: ImageReference, user: identity.Identity, config: Run
     return answer
 
 
-def _read_index(reference: ImageReference, _user: identity.Identity, config: RuntimeConfig) -> str:
+def _read_index(reference: ImageReference, user: identity.Identity, config: RuntimeConfig) -> str:
     # Here, because most launches of a job do without: they know the image's id.
     from shifter_runtime import tag_index
 
     image_id = tag_index.read(reference.with_default_tag(), config)
-    if image_id is None:
+    if image_id is None or not _may_use(image_id, user, config):
         raise _UnansweredError(f"it is not in the index {tag_index.path(config)}")
     return image_id
+
+
+def _may_use(image_id: str, user: identity.Identity, config: RuntimeConfig) -> bool:
+    """Whether a user may know that there is this image: its name may be private, too."""
+    found = image.open_image(image_id, config)
+    os.close(found.fd)
+    try:
+        found.require_readable_by(user)
+    except NotPermittedError:
+        return False
+    return True
 
 
 _SOURCES = {"gateway": _ask_gateway, "index": _read_index}

@@ -204,11 +204,15 @@ def test_a_name_without_a_tag_is_the_latest(node, configure, name):
     assert_runs(run(node, image=name))
 
 
-def test_the_index_opens_no_image_to_who_may_not_read_it(node, configure, indexed):
+def test_the_index_tells_of_no_image_to_who_may_not_read_it(node, configure, indexed):
+    """As a gateway does not: no launch shows whether there is a private image of that name."""
     configure(imageLookup="index")
     node.add_image(meta=f"USERACL: {BOB}\n")
 
-    assert_refused(run(node), f"permission denied to image {IMAGE_ID}")
+    private, missing = run(node), run(node, image="docker:y:1")
+
+    assert_refused(private, f"cannot use image 'docker:x:1': it is not in the index {node.images}")
+    assert missing.stderr == private.stderr.replace("x:1", "y:1")
 
 
 def test_an_entry_whose_image_is_gone_is_none(node, configure, gateway):
