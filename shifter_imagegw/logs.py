@@ -61,8 +61,10 @@ def configure(config: GatewayConfig, process: str) -> None:
     )
     logging.basicConfig(handlers=[handler], level=config.log_level, force=True)
     logging.captureWarnings(True)
-    for chatty in ("urllib3", "pymongo", "kombu", "amqp"):  # lines of theirs hold whole URLs
-        logging.getLogger(chatty).setLevel(max(config.log_level, logging.WARNING))
+    for name in ("urllib3", "pymongo", "kombu", "amqp"):  # lines of theirs hold whole URLs
+        chatty = logging.getLogger(name)
+        # The registry client has silenced urllib3 further: that stays.
+        chatty.setLevel(max(chatty.level, config.log_level, logging.WARNING))
     servers = [config.broker, config.mongodb and config.mongodb.uri]
     conceal(_login_of(url) for url in servers if url)
 

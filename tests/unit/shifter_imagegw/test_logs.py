@@ -270,6 +270,14 @@ def test_lines_below_the_level_of_the_site_are_left_out(logged):
     assert written() == ""
 
 
+def test_what_a_library_was_silenced_to_stays(logged, monkeypatch):
+    """Warnings of urllib3 hold whole URLs, which may be signed."""
+    monkeypatch.setattr(logging.getLogger("urllib3"), "level", logging.ERROR)
+    logged(LogLevel="debug")
+
+    assert logging.getLogger("urllib3").level == logging.ERROR
+
+
 @pytest.mark.parametrize("path", sorted(SOURCES.rglob("*.py")), ids=lambda path: path.name)
 def test_templates_of_log_lines_are_constant(path):
     """Else a user's text could name fields, or hold a `%` that spoils the line."""
