@@ -22,7 +22,10 @@ from shifter_imagegw.run import run, running
 log = logging.getLogger(__name__)
 
 _SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_MOUNT_OPTIONS = {"squashfs": "loop,ro,nosuid,nodev", "ext4": "loop,ro,nosuid,nodev,noload"}
+_MOUNT_OPTIONS = {
+    "squashfs": "loop,ro,nosuid,nodev",
+    "ext4": "loop,ro,nosuid,nodev,noload,errors=continue",
+}
 _FUSE_PROGRAMS = {"squashfs": "squashfuse", "ext4": "fuse2fs"}
 _MOUNT_SECONDS = 60.0
 

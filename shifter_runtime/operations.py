@@ -20,7 +20,11 @@ _NOSUID_NODEV = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
 _MOST_MOUNTS = 4096  # below the container's root
 _READ_ONLY: tuple[tuple[str, str | None], ...] = (("ro", None),)
 # A journal that was not replayed would have to be written, which a read-only device refuses.
-_OPTIONS = {"ext4": (*_READ_ONLY, ("noload", None)), "xfs": (*_READ_ONLY, ("norecovery", None))}
+# And whatever an image says that is to be done about damage, which may be to halt the node.
+_OPTIONS = {
+    "ext4": (*_READ_ONLY, ("noload", None), ("errors", "continue")),
+    "xfs": (*_READ_ONLY, ("norecovery", None)),
+}
 _PROPAGATION = {"private": syscalls.MS_PRIVATE, "slave": syscalls.MS_SLAVE}
 
 

@@ -110,6 +110,27 @@ def test_an_ext4_image_that_was_not_unmounted_cleanly_runs_without_being_written
     assert image.read_bytes() == before
 
 
+@pytest.mark.parametrize("option", [["-e", "panic"], ["-E", "mount_opts=errors=panic"]])
+def test_a_damaged_ext4_image_cannot_halt_the_node(node, option):
+    image = use(node, "ext4")
+    subprocess.run(["tune2fs", *option, image], check=True, capture_output=True)
+
+    process = node.start("sh", "-c", "echo ready; exec sleep 30")
+    try:
+        process.stdout.readline()
+        (device,) = (
+            path.parents[1].name
+            for path in Path("/sys/block").glob("loop*/loop/backing_file")
+            if path.read_text() == f"{image}\n"
+        )
+        options = Path(f"/proc/fs/ext4/{device}/options").read_text().split()
+    finally:
+        process.kill()
+        process.communicate()
+
+    assert "errors=continue" in options
+
+
 def test_the_plan_binds_a_directory_where_it_would_mount_a_file(node):
     image = use(node, "VFS")
 
