@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from shifter_imagegw import config as configuration
-from shifter_imagegw import logs, metrics, orphans
+from shifter_imagegw import logs, metrics, orphans, own_account
 from shifter_imagegw.catalog.opening import open_catalog
 from shifter_imagegw.command_options import config_option, json_option
 from shifter_imagegw.config import GatewayConfig
@@ -251,6 +251,7 @@ COMMANDS = (status, queue, release, orphans_command, cache, metrics_command, key
 
 def _load(path: Path) -> GatewayConfig:
     config = configuration.load(path)
+    own_account.become(config)
     logs.configure(config, "admin")
     return config
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from shifter_imagegw import config as configuration
+from shifter_imagegw import own_account
 from shifter_imagegw.catalog.opening import open_catalog
 from shifter_imagegw.command_options import config_option
 from shifter_imagegw.delivery import tag_index
@@ -31,9 +32,10 @@ def rebuild(config_path: Path, wanted: str | None) -> None:
 
     \b
     Example:
-      sudo -u shifter shifter-gateway index rebuild --config /etc/shifter/imagemanager.json
+      shifter-gateway index rebuild --system mycluster
     """
     config = configuration.load(config_path)
+    own_account.become(config)
     if wanted is not None and wanted not in config.systems:
         raise ConfigError(f"there is no system {wanted!r}: Platforms has {sorted(config.systems)}")
     catalog = open_catalog(config)

@@ -111,7 +111,11 @@ ONLY_CALLER = {
         "shifter_runtime/lookup.py",
     },
     "exec": {"shifter_runtime/lookup.py", "shifter_runtime/process.py"},
-    "set_ids": {"shifter_imagegw/importers/identity.py", "shifter_runtime/identity.py"},
+    "set_ids": {
+        "shifter_imagegw/importers/identity.py",
+        "shifter_imagegw/own_account.py",
+        "shifter_runtime/identity.py",
+    },
 }
 SYSTEM_CALLS = {
     "fork": {"fork", "forkpty", "posix_spawn", "posix_spawnp"},
