@@ -6,18 +6,26 @@ A lost or restored database leaves them, and so does whoever copies files there 
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import os
 import time
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.delivery import Delivery, StoredImage
+from shifter_imagegw.process_names import worker_name
 from shifter_imagegw.records import ImageRecord, PullState
 
 # A pull that finds an image delivered already takes this long to say so.
 _NOTICED_AFTER = 2.0  # seconds
 _DELIVERED_WITHIN = 120.0  # seconds that the last steps of a pull take, with a good deal to spare
 _LOOK_EVERY = 0.5  # seconds
+
+
+class _KnownError(Exception):
+    """A pull has made a record of the image just now."""
 
 
 def find(
@@ -49,11 +57,14 @@ def remove(
     is sent to expire, so that the next pull makes the image anew.
     """
     removed = []
+    worker = worker_name(os.getpid()) or "orphans"
     for image in orphans:
-        if any(record.image_id == image.image_id for record in _records(catalog, system)):
+        if _is_known(catalog, system, image):
             continue
-        delivery.remove(image.image_id, image.format)
-        removed.append(image)
+        require_unknown = functools.partial(_require_unknown, catalog, system, image)
+        with contextlib.suppress(_KnownError):
+            delivery.remove(image.image_id, image.format, worker, require_unknown)
+            removed.append(image)
     if not removed:
         return [], []
     _wait_for_deliveries(catalog, system, wait)
@@ -67,6 +78,15 @@ def remove(
     for record in misled:
         catalog.add_expire(record)
     return removed, misled
+
+
+def _is_known(catalog: Catalog, system: str, image: StoredImage) -> bool:
+    return any(record.image_id == image.image_id for record in _records(catalog, system))
+
+
+def _require_unknown(catalog: Catalog, system: str, image: StoredImage) -> None:
+    if _is_known(catalog, system, image):
+        raise _KnownError
 
 
 def _records(catalog: Catalog, system: str) -> list[ImageRecord]:

@@ -3,21 +3,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
+from shifter_common.errors import ShifterError
 from shifter_common.metadata import ImageMetadata
 from shifter_imagegw import formats, importers, registry_origin
 from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.config import GatewayConfig
-from shifter_imagegw.delivery import Delivery
+from shifter_imagegw.delivery import Delivery, tag_index
 from shifter_imagegw.lease import Lease
 from shifter_imagegw.logs import Facts
 from shifter_imagegw.origin import OpenOrigin, Origin, SourceImage
@@ -64,14 +66,14 @@ class Pull:
         with self._origin() as origin:
             image = self._claim_id(origin.resolve())
             if self._is_delivered(image):
-                size = self._deliver_metadata(image)
-            else:
-                with self._staging(image) as staged:
-                    self._convert(origin, image, staged)
-                    self._examine(image, staged)
-                    size = self._deliver(image, staged)
-            self._index(image)
-            return self._publish(image, size)
+                with self._indexed(image):
+                    return self._publish(image, self._deliver_metadata(image))
+            with self._staging(image) as staged:
+                self._convert(origin, image, staged)
+                self._examine(image, staged)
+                size = self._deliver(image, staged)
+            with self._indexed(image):
+                return self._publish(image, size)
 
     def _require_possible(self) -> None:
         formats.require_known(self._record.format)
@@ -115,6 +117,7 @@ class Pull:
                 self._lease.enter(PullState.PULLING, waiting)
 
         self._lease.hold(image_id, keep_waiting=tell)
+        self._delivery.shut_out_others(image_id, self._worker)
 
     def _is_anothers(self, image: SourceImage) -> bool:
         """Whether the id is that of other content, which files can be made for, or of another user.
@@ -134,8 +137,9 @@ class Pull:
 
     def _deliver_metadata(self, image: SourceImage) -> int:
         self._lease.enter(PullState.TRANSFER, self._transfer("metadata"))
-        self._lease.confirm()
-        self._delivery.deliver_metadata(image.image_id, self._worker, self._metadata(image))
+        self._delivery.deliver_metadata(
+            image.image_id, self._worker, self._metadata(image), confirm=self._lease.confirm
+        )
         return self._delivery.size(image.image_id, self._record.format)
 
     def _staging(self, image: SourceImage) -> AbstractContextManager[Path]:
@@ -183,8 +187,21 @@ class Pull:
         # The original's words for each; they stay on the record of the finished image.
         return "TRANSFER" if self._record.is_import else f"Transferring {what}"
 
-    def _index(self, image: SourceImage) -> None:
-        self._delivery.index(self._record.image_type, self._record.pull_tag, image.image_id)
+    @contextlib.contextmanager
+    def _indexed(self, image: SourceImage) -> Iterator[None]:
+        """Let the tag mean the image while the body makes it READY, and then what is true."""
+        image_type, tag = self._record.image_type, self._record.pull_tag
+        self._delivery.index(image_type, tag, image.image_id)
+        try:
+            yield
+        finally:
+            try:
+                tag_index.settle(
+                    self._record.system, self._catalog, self._delivery,
+                    image_type, tag, image.image_id,
+                )  # fmt: skip
+            except ShifterError as error:
+                log.warning("tag index not checked image=%s:%s reason=%s", image_type, tag, error)
 
     def _publish(self, image: SourceImage, size: int) -> ImageRecord:
         now = time.time()

@@ -68,11 +68,20 @@ class Delivery(Protocol):
         """Make a staged image and its .meta text durable and visible; the image's bytes.
 
         `confirm` is called when all that takes long is done and nothing is visible yet; it raises
-        to stop there.
+        to stop there. What is left to do then are renames of files that `shut_out_others` takes
+        away, so that a worker that stands still after it can publish nothing later.
         """
 
-    def deliver_metadata(self, image_id: str, worker: str, metadata: str) -> None:
-        """Replace the .meta of an image that is delivered already."""
+    def deliver_metadata(
+        self, image_id: str, worker: str, metadata: str, confirm: Callable[[], None]
+    ) -> None:
+        """Replace the .meta of an image that is delivered already; `confirm` as in `deliver`."""
+
+    def shut_out_others(self, image_id: str, worker: str) -> None:
+        """Discard what others have begun of an image that the job of `worker` holds.
+
+        Who had the image before may have stood still for longer than its lease, and not know yet.
+        """
 
     def is_delivered(self, image_id: str, format: str) -> bool:
         """Whether the image and its .meta are both there, and the image no shorter than it says."""
@@ -80,8 +89,12 @@ class Delivery(Protocol):
     def size(self, image_id: str, format: str) -> int:
         """Bytes of a delivered image."""
 
-    def remove(self, image_id: str, format: str) -> None:
-        """Take an image away; no complaint if it is not there."""
+    def remove(self, image_id: str, format: str, worker: str, confirm: Callable[[], None]) -> None:
+        """Take an image away; no complaint if it is not there.
+
+        `confirm` is called when nobody sees the image any more. Where it raises, because it was
+        not to go, all is put back, unless it is there anew.
+        """
 
     def index(self, image_type: str, tag: str, image_id: str) -> None:
         """Let nodes find an image by this name when no gateway answers; see `tag_index`."""

@@ -118,6 +118,22 @@ def remove(path: Path) -> None:
     run(["rm", "--recursive", "--force", path], failing=DeliveryError, package="coreutils")
 
 
+def rename_if_there(path: Path, name: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(path, name)
+
+
+def put_back(aside: Path, path: Path) -> None:
+    """Give a file or directory its name again, unless another has it by now."""
+    if aside.is_dir():
+        if not path.exists():
+            rename_if_there(aside, path)
+    else:
+        with contextlib.suppress(FileExistsError, FileNotFoundError):
+            os.link(aside, path)
+    remove(aside)
+
+
 @contextlib.contextmanager
 def removed_on_failure(path: Path) -> Iterator[None]:
     try:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from shifter_imagegw import formats
@@ -49,23 +49,27 @@ class LocalDelivery:
     ) -> int:
         with self._files.explained("write to"):
             size = _finish(staged)
-        confirm()
-        with self._files.explained("write to"):
-            if staged.is_dir():
-                self._put_aside(image_id, format)
-            os.rename(staged, self._final(image_id, format))
-        self.deliver_metadata(image_id, worker, metadata)
+        with self._described(image_id, worker, metadata) as description:
+            confirm()
+            with self._files.explained("write to"):
+                if staged.is_dir():
+                    self._put_aside(image_id, format)
+                os.rename(staged, self._final(image_id, format))
+                # On disk before a .meta vouches for it.
+                files.sync(self._directory)
+                self._describe(image_id, description)
         return size
 
-    def deliver_metadata(self, image_id: str, worker: str, metadata: str) -> None:
-        partial = self._files.partial(image_id, "meta", worker)
-        with self._files.explained("write to"), files.removed_on_failure(partial):
-            files.remove(partial)
-            files.write(partial, metadata.encode())
-            # The image's own rename has to be on disk before a .meta vouches for it.
-            files.sync(self._directory)
-            os.rename(partial, self._final(image_id, "meta"))
-            files.sync(self._directory)
+    def deliver_metadata(
+        self, image_id: str, worker: str, metadata: str, confirm: Callable[[], None]
+    ) -> None:
+        with self._described(image_id, worker, metadata) as description:
+            confirm()
+            with self._files.explained("write to"):
+                self._describe(image_id, description)
+
+    def shut_out_others(self, image_id: str, worker: str) -> None:
+        self._files.discard_others(image_id, worker)
 
     def is_delivered(self, image_id: str, format: str) -> bool:
         image = self._final(image_id, format)
@@ -78,14 +82,26 @@ class LocalDelivery:
         with self._files.explained("read"):
             return files.size_of(self._final(image_id, format))
 
-    def remove(self, image_id: str, format: str) -> None:
+    def remove(self, image_id: str, format: str, worker: str, confirm: Callable[[], None]) -> None:
+        # Nobody can look whether a file may go and remove it in one step, so it loses its name
+        # first: who learns only then that it is here to stay can put it back.
+        moves = [
+            (self._final(image_id, suffix), self._files.partial(image_id, suffix, worker))
+            for suffix in ("meta", format)
+        ]
         with self._files.explained("remove an image from"):
-            self._final(image_id, "meta").unlink(missing_ok=True)
-            files.sync(self._directory)
-            if self._final(image_id, format).is_dir():
-                self._put_aside(image_id, format)
-            self._final(image_id, format).unlink(missing_ok=True)
-            files.sync(self._directory)
+            try:
+                for path, aside in moves:
+                    files.remove(aside)
+                    files.rename_if_there(path, aside)
+                    files.sync(self._directory)
+                confirm()
+            except BaseException:
+                for path, aside in reversed(moves):
+                    files.put_back(aside, path)
+                raise
+            for _, aside in moves:
+                files.remove(aside)
 
     def index(self, image_type: str, tag: str, image_id: str) -> None:
         with self._files.explained("write the tag index in"):
@@ -130,6 +146,20 @@ class LocalDelivery:
             age=files.age_of(found),
             has_metadata=has_metadata,
         )
+
+    @contextlib.contextmanager
+    def _described(self, image_id: str, worker: str, metadata: str) -> Iterator[Path]:
+        """What a .meta is to say, on disk under a hidden name while the body runs."""
+        partial = self._files.partial(image_id, "meta", worker)
+        with self._files.explained("write to"), files.removed_on_failure(partial):
+            files.remove(partial)
+            files.write(partial, metadata.encode())
+        with files.removed_on_failure(partial):
+            yield partial
+
+    def _describe(self, image_id: str, description: Path) -> None:
+        os.rename(description, self._final(image_id, "meta"))
+        files.sync(self._directory)
 
     def _put_aside(self, image_id: str, format: str) -> None:
         """Take a directory away: none can be renamed over it, and its removal takes long."""

@@ -38,6 +38,11 @@ def worker_of(name: str) -> str | None:
     return None if match is None else match["worker"]
 
 
+def is_of(image_id: str, name: str) -> bool:
+    """Whether the partial file of this name is one of this image."""
+    return name.startswith(f".{image_id}.")
+
+
 def image_of(name: str) -> tuple[str, str] | None:
     """The id and the format (or `meta`) of the file of this name; None where it is neither."""
     match = _IMAGE.fullmatch(name)

@@ -48,21 +48,21 @@ wc -c <"$2"
 sha256sum <"$2"
 """
 
-# $2 partial file, $3 its name when it is whole
-PUBLISH = """\
-mv -f "$2" "$3"
-sync .
+# $2 partial file, $3 its content
+WRITE_TEXT = """\
+rm -f -- "$2"
+printf '%s' "$3" >"$2" || { rm -f -- "$2"; exit 1; }
+sync "$2"
 """
 
-# $2 partial file, $3 its name when it is whole, $4 its content
-PUBLISH_TEXT = """\
-trap 'rm -f -- "$2"' EXIT
-rm -f -- "$2"
-printf '%s' "$4" >"$2"
-sync "$2"
-sync .
-mv -f "$2" "$3"
-sync .
+# Pairs: partial file, its name when it is whole; each is on disk before the next is visible.
+PUBLISH = """\
+shift
+while [ $# -gt 0 ]; do
+    mv -f "$1" "$2"
+    sync .
+    shift 2
+done
 """
 
 # $2 .meta, $3 image; if both are there, prints the image's bytes, and its start in hexadecimal
@@ -78,17 +78,45 @@ MEASURE_SIZE = """\
 wc -c <"$2"
 """
 
-# $2 .meta, $3 image
-REMOVE = """\
-rm -f -- "$2"
-sync .
-rm -rf -- "$3"
-sync .
+# Pairs: a file that may be there, the hidden name under which it is put aside
+PUT_ASIDE = """\
+shift
+while [ $# -gt 0 ]; do
+    rm -rf -- "$2"
+    if [ -e "$1" ]; then
+        mv -f "$1" "$2"
+    fi
+    sync .
+    shift 2
+done
 """
 
-# $2 partial file
+# Pairs as above; a file stays away where there is a new one
+PUT_BACK = """\
+shift
+while [ $# -gt 0 ]; do
+    if [ -e "$2" ]; then
+        ln "$2" "$1" || [ -e "$1" ]
+        rm -f -- "$2"
+    fi
+    shift 2
+done
+"""
+
+# $2 … partial files
 DISCARD = """\
-rm -rf -- "$2"
+shift
+rm -rf -- "$@"
+"""
+
+# $2 image id, $3 the worker that holds the image
+SHUT_OUT_OTHERS = """\
+for path in ."$2".*.partial; do
+    case $path in
+        ."$2".*."$3".partial) ;;
+        *) rm -rf -- "$path" ;;
+    esac
+done
 """
 
 # $2 partial file; prints how many KiB are free while it is there

@@ -104,29 +104,48 @@ class SshDelivery:
         with self._staging.explained("read"), staged.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             size = os.fstat(file.fileno()).st_size
-        partial = names.partial(image_id, format, worker)
+        moves = [
+            names.partial(image_id, format, worker), names.final(image_id, format),
+            names.partial(image_id, "meta", worker), names.final(image_id, "meta"),
+        ]  # fmt: skip
+        partial, _, description, _ = moves
 
         def deliver_to(hosts: Hosts) -> None:
-            with self._connected(hosts) as connected, self._discarded_on_failure(partial) as begun:
+            with (
+                self._connected(hosts) as connected,
+                self._discarded_on_failure(partial, description) as begun,
+            ):
                 for host in connected:
                     self._prepare(host, partial, size)
                     begun.append(host)
                     self._copy(host, staged, partial, size, digest)
+                    self._run(host, "write to", remote_scripts.WRITE_TEXT, description, metadata)
                 confirm()
                 for host in connected:
-                    final = names.final(image_id, format)
-                    self._run(host, "write to", remote_scripts.PUBLISH, partial, final)
-                    self._write_metadata(host, image_id, worker, metadata)
+                    self._run(host, "write to", remote_scripts.PUBLISH, *moves)
 
         self._with_hosts(deliver_to)
         return size
 
-    def deliver_metadata(self, image_id: str, worker: str, metadata: str) -> None:
+    def deliver_metadata(
+        self, image_id: str, worker: str, metadata: str, confirm: Callable[[], None]
+    ) -> None:
+        partial, final = names.partial(image_id, "meta", worker), names.final(image_id, "meta")
+
         def deliver_to(hosts: Hosts) -> None:
-            for host in hosts:
-                self._write_metadata(host, image_id, worker, metadata)
+            with self._discarded_on_failure(partial) as begun:
+                for host in hosts:
+                    begun.append(host)
+                    self._run(host, "write to", remote_scripts.WRITE_TEXT, partial, metadata)
+                confirm()
+                for host in hosts:
+                    self._run(host, "write to", remote_scripts.PUBLISH, partial, final)
 
         self._with_hosts(deliver_to)
+
+    def shut_out_others(self, image_id: str, worker: str) -> None:
+        what = "remove what another worker has begun in"
+        self._run_on_hosts(what, remote_scripts.SHUT_OUT_OTHERS, image_id, worker)
 
     def is_delivered(self, image_id: str, format: str) -> bool:
         files = names.final(image_id, "meta"), names.final(image_id, format)
@@ -137,9 +156,20 @@ class SshDelivery:
         name = names.final(image_id, format)
         return int(self._run_on_hosts("read", remote_scripts.MEASURE_SIZE, name)[0][-1])
 
-    def remove(self, image_id: str, format: str) -> None:
-        files = names.final(image_id, "meta"), names.final(image_id, format)
-        self._run_on_hosts("remove an image from", remote_scripts.REMOVE, *files)
+    def remove(self, image_id: str, format: str, worker: str, confirm: Callable[[], None]) -> None:
+        # As `local` does it.
+        asides = [names.partial(image_id, suffix, worker) for suffix in ("meta", format)]
+        files = [names.final(image_id, suffix) for suffix in ("meta", format)]
+        moves = [files[0], asides[0], files[1], asides[1]]
+        what = "remove an image from"
+        try:
+            self._run_on_hosts(what, remote_scripts.PUT_ASIDE, *moves)
+            confirm()
+        except BaseException:
+            with contextlib.suppress(DeliveryError):
+                self._run_on_hosts(what, remote_scripts.PUT_BACK, *moves[2:], *moves[:2])
+            raise
+        self._run_on_hosts(what, remote_scripts.DISCARD, *asides)
 
     def index(self, image_type: str, tag: str, image_id: str) -> None:
         self._change_index(remote_scripts.INDEX, image_type, tag, image_id)
@@ -208,10 +238,6 @@ class SshDelivery:
             return self._sentence(host, "write to", "it is full: free some space, or expire images")
         return self._sentence(host, "write to", str(error))
 
-    def _write_metadata(self, host: RemoteHost, image_id: str, worker: str, metadata: str) -> None:
-        partial, final = names.partial(image_id, "meta", worker), names.final(image_id, "meta")
-        self._run(host, "write to", remote_scripts.PUBLISH_TEXT, partial, final, metadata)
-
     def _partials_in(self, host: RemoteHost, lines: Sequence[str]) -> Iterator[Partial]:
         for name, _, age in _files_in(lines):
             worker = names.worker_of(name)
@@ -271,15 +297,15 @@ class SshDelivery:
             yield [stack.enter_context(host.connected(directory)) for host in hosts]
 
     @contextlib.contextmanager
-    def _discarded_on_failure(self, partial: str) -> Iterator[list[RemoteHost]]:
-        """Gives a list of hosts, to be filled with those on which the partial file is begun."""
+    def _discarded_on_failure(self, *partials: str) -> Iterator[list[RemoteHost]]:
+        """Gives a list of hosts, to be filled with those on which the files are begun."""
         begun: list[RemoteHost] = []
         try:
             yield begun
         except BaseException:
             for host in begun:
                 with contextlib.suppress(DeliveryError):
-                    self._run(host, "write to", remote_scripts.DISCARD, partial)
+                    self._run(host, "write to", remote_scripts.DISCARD, *partials)
             raise
 
     def _change_index(self, script: str, image_type: str, tag: str, image_id: str) -> None:

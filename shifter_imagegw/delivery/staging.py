@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,6 +69,14 @@ class Staging:
         with self.explained("remove what a dead worker left in"):
             files.remove(partial.path)
 
+    def discard_others(self, image_id: str, worker: str) -> None:
+        """Discard what others than `worker` have begun of an image."""
+        for partial in self.partials():
+            if names.is_of(image_id, partial.path.name) and partial.worker != worker:
+                with self.explained("remove what another worker has begun in"):
+                    _discard_at_once(partial.path)
+                log.info("partial file of another worker removed path=%s", partial.path)
+
     @contextlib.contextmanager
     def explained(self, what: str) -> Iterator[None]:
         """Say of an OSError what could not be done."""
@@ -102,6 +111,16 @@ class Staging:
             path.unlink(missing_ok=True)
             return False
         return path.is_file()
+
+
+def _discard_at_once(path: Path) -> None:
+    """Remove what somebody may still be writing; a directory has lost its name before."""
+    if path.is_dir():
+        aside = path.with_name(f"{path.name.removesuffix('partial')}{secrets.token_hex(4)}.partial")
+        files.rename_if_there(path, aside)
+        path = aside
+    with contextlib.suppress(DeliveryError):  # what is still written to is left to the sweep
+        files.remove(path)
 
 
 def _partial_of(path: Path) -> Partial | None:

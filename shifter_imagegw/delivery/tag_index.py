@@ -56,6 +56,30 @@ def rebuild(system: str, catalog: Catalog, delivery: Delivery) -> Rebuilt:
     return Rebuilt(written=written, removed=removed)
 
 
+def settle(
+    system: str, catalog: Catalog, delivery: Delivery, image_type: str, tag: str, image_id: str
+) -> None:
+    """Have one name say what the catalog says, after a job wrote or forgot `image_id` there.
+
+    Who comes late may have undone what the present owner of the job did; whoever looks last, looks
+    again after writing, so that the entry is right when both are done.
+    """
+    meant, known = _meant(system, catalog, image_type, tag), None
+    while True:
+        if meant is not None:
+            delivery.index(image_type, tag, meant)
+        else:
+            delivery.unindex(image_type, tag, image_id)
+        meant, known = _meant(system, catalog, image_type, tag), meant
+        if meant == known:
+            return
+
+
+def _meant(system: str, catalog: Catalog, image_type: str, tag: str) -> str | None:
+    record = catalog.find_ready(system, image_type, tag)
+    return None if record is None else record.image_id
+
+
 def is_possible(image_type: str, tag: str) -> bool:
     """Whether anybody can ask for this name; old catalogs may hold others."""
     try:

@@ -78,6 +78,7 @@ def test_a_lost_index_is_made_anew_from_the_catalog(make_gateway, push_image, re
     image = push_image("lib/lost:1", [layer(("data", b"1"))])
     far = make_gateway(Platforms={SYSTEM: remote})
     far.wait(image.reference)
+    wait_until(lambda: "pull finished" in far.log, what="the worker's last look at the index")
     (image_dir / ".tags/docker/lib%2Flost:1").rename(image_dir / ".tags/docker/lib%2Fno:1")
 
     arguments = ["rebuild", "--config", str(far.config_path)]

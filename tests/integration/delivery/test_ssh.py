@@ -66,7 +66,7 @@ def test_the_image_is_visible_before_its_metadata_and_neither_before_it_is_confi
     deliver(delivery, confirm=lambda: seen.extend(os.listdir(image_dir)))
     image, metadata = (image_dir / name for name in reversed(DELIVERED))
 
-    assert seen == [PARTIAL]
+    assert sorted(seen) == [f".{IMAGE_ID}.meta.{WORKER}.partial", PARTIAL]
     assert image.stat().st_ctime_ns <= metadata.stat().st_ctime_ns
 
 
@@ -112,7 +112,7 @@ def test_an_image_of_which_a_half_is_missing_is_not_delivered(delivery, image_di
 def test_new_metadata_replaces_the_old(delivery, image_dir):
     deliver(delivery)
 
-    delivery.deliver_metadata(IMAGE_ID, WORKER, "FORMAT: squashfs\n")
+    delivery.deliver_metadata(IMAGE_ID, WORKER, "FORMAT: squashfs\n", nothing)
 
     assert (image_dir / f"{IMAGE_ID}.meta").read_text() == "FORMAT: squashfs\n"
     assert sorted(os.listdir(image_dir)) == DELIVERED
@@ -121,10 +121,62 @@ def test_new_metadata_replaces_the_old(delivery, image_dir):
 def test_a_removed_image_is_gone_and_may_be_removed_again(delivery, image_dir):
     deliver(delivery)
 
-    delivery.remove(IMAGE_ID, "squashfs")
-    delivery.remove(IMAGE_ID, "squashfs")
+    delivery.remove(IMAGE_ID, "squashfs", WORKER, nothing)
+    delivery.remove(IMAGE_ID, "squashfs", WORKER, nothing)
 
     assert os.listdir(image_dir) == []
+
+
+def lost():
+    raise LeaseLostError("another worker has it")
+
+
+def test_a_removal_that_lost_its_lease_puts_all_back_as_it_was(delivery, image_dir):
+    deliver(delivery)
+    before = {path.name: path.stat().st_ino for path in image_dir.iterdir()}
+
+    with pytest.raises(LeaseLostError):
+        delivery.remove(IMAGE_ID, "squashfs", WORKER, lost)
+
+    assert {path.name: path.stat().st_ino for path in image_dir.iterdir()} == before
+
+
+def test_a_removal_that_lost_its_lease_leaves_alone_what_is_there_anew(delivery, image_dir):
+    deliver(delivery)
+
+    def lost_to_other():
+        for name in DELIVERED:
+            (image_dir / name).write_text("new")
+        lost()
+
+    with pytest.raises(LeaseLostError):
+        delivery.remove(IMAGE_ID, "squashfs", WORKER, lost_to_other)
+
+    assert {path.name: path.read_text() for path in image_dir.iterdir()} == dict.fromkeys(
+        DELIVERED, "new"
+    )
+
+
+def test_who_stood_still_for_longer_than_its_lease_publishes_nothing(delivery, image_dir):
+    def stand_still():
+        delivery.shut_out_others(IMAGE_ID, "node2:4711:99")
+        for name in DELIVERED:
+            (image_dir / name).write_text("new")
+
+    with pytest.raises(DeliveryError):
+        deliver(delivery, confirm=stand_still, is_checked=False)
+    with pytest.raises(DeliveryError):
+        delivery.deliver_metadata(IMAGE_ID, WORKER, METADATA, stand_still)
+
+    assert {path.name: path.read_text() for path in image_dir.iterdir()} == dict.fromkeys(
+        DELIVERED, "new"
+    )
+
+
+def test_what_a_worker_has_begun_itself_is_left_to_it(delivery, image_dir):
+    deliver(delivery, confirm=lambda: delivery.shut_out_others(IMAGE_ID, WORKER))
+
+    assert sorted(os.listdir(image_dir)) == DELIVERED
 
 
 def test_images_that_lie_there_are_known(delivery, image_dir):

@@ -218,7 +218,50 @@ def test_a_name_is_indexed_when_the_image_is_there_and_before_it_is_ready(
 
     run_pull(Registry(), delivery=Indexing)
 
-    assert indexed == [(("docker", "lib/foo:1", IMAGE_ID), True, None)]
+    assert indexed[0] == (("docker", "lib/foo:1", IMAGE_ID), True, None)
+
+
+def test_who_comes_late_leaves_the_name_to_the_image_that_the_catalog_says(
+    run_pull, delivered, catalog, image_with
+):
+    """It stood still for longer than its lease, while another worker did its job."""
+    theirs = "cd" * 32
+
+    class Late(LocalDelivery):
+        def index(self, image_type, tag, image_id):
+            if catalog.find_ready("cori", image_type, tag) is None:
+                catalog.release([WORKER])
+                successor = catalog.claim(
+                    ["cori"], "node2:1:1", timedelta(hours=1), now=time.time()
+                )
+                catalog.publish(successor, image_with(image_id=theirs), time.time())
+            super().index(image_type, tag, image_id)
+
+    with pytest.raises(LeaseLostError):
+        run_pull(Registry(), delivery=Late)
+
+    (entry,) = LocalDelivery("cori", delivered).indexed()
+    assert entry.image_id == theirs
+
+
+def test_a_name_that_could_not_be_published_means_no_image(run_pull, delivered, catalog):
+    class Unlucky(LocalDelivery):
+        def deliver_metadata(self, *_arguments, **_options):
+            raise DeliveryError("no space left")
+
+    with pytest.raises(DeliveryError, match="no space left"):
+        run_pull(Registry(), delivery=Unlucky)
+
+    assert LocalDelivery("cori", delivered).indexed() == []
+
+
+def test_who_had_the_image_before_can_deliver_nothing_any_more(run_pull, delivered, catalog):
+    begun = delivered / f".{IMAGE_ID}.squashfs.node2:1:1.partial"
+    begun.touch()
+
+    run_pull(Registry())
+
+    assert not begun.exists()
 
 
 def test_a_pull_waits_while_another_job_has_its_image(run_pull, delivered, catalog):

@@ -215,6 +215,47 @@ def test_an_image_that_a_pull_brings_back_is_not_removed(catalog, tmp_path, clai
     assert delivery.is_delivered(IMAGE_ID, "squashfs")
 
 
+def test_all_names_of_a_removed_image_are_forgotten_whatever_their_type(catalog, tmp_path, claim):
+    delivery = LocalDelivery(SYSTEM, tmp_path)
+    catalog.publish(claim, image(), now=2.0)
+    own = NewPull(system=SYSTEM, image_type="custom", pull_tag="mine:1", format="squashfs")
+    catalog.add_pull(own, now=2.0)
+    catalog.publish(catalog.claim([SYSTEM], "node2:1:1", HOUR, now=2.0), image(), now=2.0)
+    for name in (("docker", TAG), ("custom", "mine:1")):
+        delivery.index(*name, IMAGE_ID)
+    catalog.add_expire(catalog.find_ready(SYSTEM, "docker", TAG))
+
+    def remove(lease):
+        expire.run(lease, catalog=catalog, delivery=delivery)
+
+    worker(catalog, expire=remove).work_once()
+
+    assert delivery.indexed() == []
+
+
+def test_who_removes_an_image_and_comes_late_takes_no_name_away(catalog, tmp_path, claim):
+    """It stood still for longer than its lease, while the image was removed and pulled again."""
+    catalog.publish(claim, image(), now=2.0)
+    catalog.add_expire(catalog.find_ready(SYSTEM, "docker", TAG))
+    again = NewPull(system=SYSTEM, image_type="docker", pull_tag=TAG, format="squashfs")
+
+    class Late(LocalDelivery):
+        def remove(self, *arguments):
+            super().remove(*arguments)
+            catalog.add_pull(again, now=3.0)
+            catalog.publish(catalog.claim([SYSTEM], "node2:1:1", HOUR, now=3.0), image(), now=3.0)
+            self.index("docker", TAG, IMAGE_ID)
+
+    delivery = Late(SYSTEM, tmp_path)
+
+    def remove(lease):
+        expire.run(lease, catalog=catalog, delivery=delivery)
+
+    worker(catalog, expire=remove).work_once()
+
+    assert [entry.image_id for entry in delivery.indexed()] == [IMAGE_ID]
+
+
 def test_an_expire_job_that_fails_says_why(catalog, claim):
     catalog.publish(claim, image(), now=2.0)
     catalog.add_expire(catalog.find_ready(SYSTEM, "docker", TAG))

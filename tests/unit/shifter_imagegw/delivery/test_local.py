@@ -10,7 +10,7 @@ from shifter_imagegw.delivery.local import LocalDelivery
 from shifter_imagegw.errors import ConversionError, DeliveryError, LeaseLostError
 
 IMAGE_ID = "ab" * 32
-WORKER = "node1:4711:99"
+WORKER, OTHER = "node1:4711:99", "node2:4711:99"
 IMAGE = b"hsqs" + bytes(36) + (50).to_bytes(8, "little") + b".."  # it says that it has 50 bytes
 
 
@@ -85,8 +85,8 @@ def test_the_image_is_durable_before_its_metadata_is_visible(
     meta = f"{IMAGE_ID}.meta"
     assert [step for step in steps if step[0] != "unlink"] == [
         ("fsync", staged.name),
-        ("rename", f"{IMAGE_ID}.squashfs"),
         ("fsync", f".{meta}.{WORKER}.partial"),
+        ("rename", f"{IMAGE_ID}.squashfs"),
         ("fsync", directory.name),
         ("rename", meta),
         ("fsync", directory.name),
@@ -188,20 +188,130 @@ def test_an_image_without_metadata_is_not_delivered(delivery, directory):
     assert not delivery.is_delivered(IMAGE_ID, "squashfs")
 
 
-def test_removal_takes_the_metadata_away_before_the_image(delivery, staged, monkeypatch):
+def test_removal_takes_the_metadata_away_before_the_image(delivery, directory, staged, monkeypatch):
     delivery.deliver(staged, IMAGE_ID, "squashfs", WORKER, "FORMAT: squashfs\n", still_ours)
     steps = recorded_changes(monkeypatch)
 
-    delivery.remove(IMAGE_ID, "squashfs")
+    delivery.remove(IMAGE_ID, "squashfs", WORKER, still_ours)
 
-    assert [name for step, name in steps if step == "unlink"] == [
-        f"{IMAGE_ID}.meta",
-        f"{IMAGE_ID}.squashfs",
+    meta, image = f".{IMAGE_ID}.meta.{WORKER}.partial", f".{IMAGE_ID}.squashfs.{WORKER}.partial"
+    assert steps == [
+        ("rename", meta),
+        ("fsync", directory.name),
+        ("rename", image),
+        ("fsync", directory.name),
+        ("unlink", meta),
+        ("unlink", image),
     ]
 
 
+@pytest.fixture(params=["squashfs", "VFS"])
+def image(request, delivery):
+    """`image(worker)`: an image of some format, staged by a worker."""
+    with contextlib.ExitStack() as stack:
+
+        def stage(worker):
+            path = stack.enter_context(delivery.staging(IMAGE_ID, request.param, worker))
+            (path / "file" if request.param == "VFS" else path).write_bytes(IMAGE)
+            return path, request.param
+
+        yield stage
+
+
+def lost():
+    raise LeaseLostError("another worker has it")
+
+
+def test_a_removal_that_lost_its_lease_puts_all_back_as_it_was(delivery, directory, image):
+    staged, format = image(WORKER)
+    delivery.deliver(staged, IMAGE_ID, format, WORKER, "FORMAT: x\n", still_ours)
+    before = {path.name: path.stat().st_ino for path in directory.iterdir()}
+
+    with pytest.raises(LeaseLostError):
+        delivery.remove(IMAGE_ID, format, WORKER, lost)
+
+    assert {path.name: path.stat().st_ino for path in directory.iterdir()} == before
+
+
+def test_a_removal_that_lost_its_lease_leaves_alone_what_is_there_anew(delivery, directory, image):
+    staged, format = image(WORKER)
+    delivery.deliver(staged, IMAGE_ID, format, WORKER, "FORMAT: x\n", still_ours)
+    again, _ = image(OTHER)
+
+    def lost_to_other():
+        delivery.deliver(again, IMAGE_ID, format, OTHER, "FORMAT: new\n", still_ours)
+        lost()
+
+    with pytest.raises(LeaseLostError):
+        delivery.remove(IMAGE_ID, format, WORKER, lost_to_other)
+
+    assert sorted(os.listdir(directory)) == sorted([f"{IMAGE_ID}.{format}", f"{IMAGE_ID}.meta"])
+    assert (directory / f"{IMAGE_ID}.meta").read_text() == "FORMAT: new\n"
+
+
+def stand_still_and_lose(delivery):
+    """What happens while a worker stands still after it was told that the image is its own."""
+    delivery.shut_out_others(IMAGE_ID, OTHER)
+    with delivery.staging(IMAGE_ID, "squashfs", OTHER) as theirs:
+        theirs.write_bytes(IMAGE)
+        delivery.deliver(theirs, IMAGE_ID, "squashfs", OTHER, "FORMAT: new\n", still_ours)
+
+
+@pytest.fixture
+def published_by_other(delivery, directory):
+    """`published_by_other()` once, then True if nothing of it has changed."""
+    before = {}
+
+    def publish():
+        stand_still_and_lose(delivery)
+        before.update({path.name: path.stat() for path in directory.iterdir()})
+
+    def is_unchanged():
+        now = {path.name: path.stat() for path in directory.iterdir()}
+        return {name: (found.st_ino, found.st_mtime_ns) for name, found in now.items()} == {
+            name: (found.st_ino, found.st_mtime_ns) for name, found in before.items()
+        }
+
+    return publish, is_unchanged
+
+
+def test_who_stood_still_for_longer_than_its_lease_delivers_nothing(
+    delivery, staged, published_by_other
+):
+    publish, is_unchanged = published_by_other
+
+    with pytest.raises(DeliveryError):
+        delivery.deliver(staged, IMAGE_ID, "squashfs", WORKER, "FORMAT: old\n", publish)
+
+    assert is_unchanged()
+
+
+def test_who_stood_still_for_longer_than_its_lease_changes_no_metadata(
+    delivery, published_by_other
+):
+    publish, is_unchanged = published_by_other
+
+    with pytest.raises(DeliveryError):
+        delivery.deliver_metadata(IMAGE_ID, WORKER, "FORMAT: old\n", publish)
+
+    assert is_unchanged()
+
+
+def test_of_several_images_only_the_one_that_is_held_is_taken_from_others(delivery, directory):
+    other_image = "cd" * 32
+    with (
+        delivery.staging(IMAGE_ID, "squashfs", WORKER),
+        delivery.staging(IMAGE_ID, "VFS", WORKER),
+        delivery.staging(IMAGE_ID, "squashfs", OTHER) as mine,
+        delivery.staging(other_image, "squashfs", WORKER) as unconcerned,
+    ):
+        delivery.shut_out_others(IMAGE_ID, OTHER)
+
+        assert set(directory.iterdir()) == {mine, unconcerned}
+
+
 def test_removing_what_is_not_there_is_no_error(delivery, directory):
-    delivery.remove(IMAGE_ID, "squashfs")
+    delivery.remove(IMAGE_ID, "squashfs", WORKER, still_ours)
 
     assert os.listdir(directory) == []
 
@@ -227,7 +337,7 @@ def test_a_discarded_partial_file_is_gone(delivery, directory, staged):
 def test_new_metadata_replaces_the_old(delivery, directory, staged):
     delivery.deliver(staged, IMAGE_ID, "squashfs", WORKER, "FORMAT: squashfs\n", still_ours)
 
-    delivery.deliver_metadata(IMAGE_ID, WORKER, "FORMAT: squashfs\nUSERACL: 5\n")
+    delivery.deliver_metadata(IMAGE_ID, WORKER, "FORMAT: squashfs\nUSERACL: 5\n", still_ours)
 
     assert (directory / f"{IMAGE_ID}.meta").read_text() == "FORMAT: squashfs\nUSERACL: 5\n"
     assert len(os.listdir(directory)) == 2
@@ -240,7 +350,7 @@ def test_metadata_that_cannot_be_written_leaves_no_partial_file(delivery, direct
     monkeypatch.setattr(os, "fsync", full)
 
     with pytest.raises(DeliveryError, match="system 'cori': No space left on device"):
-        delivery.deliver_metadata(IMAGE_ID, WORKER, "FORMAT: squashfs\n")
+        delivery.deliver_metadata(IMAGE_ID, WORKER, "FORMAT: squashfs\n", still_ours)
 
     assert os.listdir(directory) == []
 
@@ -309,7 +419,7 @@ def test_a_directory_is_removed_with_all_in_it_and_nothing_that_its_links_mean(
     (unpacked / "outside").symlink_to(outside)
     delivery.deliver(unpacked, IMAGE_ID, "VFS", WORKER, "FORMAT: VFS\n", still_ours)
 
-    delivery.remove(IMAGE_ID, "VFS")
+    delivery.remove(IMAGE_ID, "VFS", WORKER, still_ours)
 
     assert os.listdir(directory) == []
     assert (outside / "file").exists()
@@ -367,7 +477,7 @@ def test_images_that_lie_there_are_known(delivery, directory, staged):
 @pytest.mark.parametrize("image_id", ["../" + IMAGE_ID, "AB" * 32, "", "x"])
 def test_what_is_no_image_id_is_no_file(delivery, image_id):
     with pytest.raises(DeliveryError, match="no image can be called"):
-        delivery.remove(image_id, "squashfs")
+        delivery.remove(image_id, "squashfs", WORKER, still_ours)
 
 
 # Lustre
