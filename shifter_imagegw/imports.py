@@ -71,7 +71,7 @@ class Imports:
         self._require_allowed(reference, caller)
         acl = self._acl(system, reference, caller, asked)
         # Looked for first: an import that ends between the two looks is seen as READY.
-        under_way = self._jobs.find(system, reference)
+        under_way = self._jobs.find(system, reference, caller)
         ready = self._catalog.find_ready(system.name, reference.image_type, reference.tag)
         if under_way is not None and under_way.is_in_flight:
             _require_same(under_way, reference, caller, source)

@@ -46,10 +46,20 @@ class Jobs:
         self._nudge = nudge
         self.quotas = Quotas(config.limits, catalog)
 
-    def find(self, system: SystemConfig, reference: ImageReference) -> ImageRecord | None:
-        """The pull or import of this name that has not ended well."""
+    def find(
+        self, system: SystemConfig, reference: ImageReference, caller: Caller
+    ) -> ImageRecord | None:
+        """The pull or import of this name that has not ended well.
+
+        First one of the caller's own that has failed just now: whoever asks for the same image may
+        have begun another since.
+        """
         self.forget_old_failures()
-        return self._catalog.find_pull(system.name, reference.image_type, reference.tag)
+        name = (system.name, reference.image_type, reference.tag)
+        failure = self._catalog.find_failure(*name, caller.uid)
+        if failure is not None and self._age(failure) <= FAILURE_IS_NEWS.total_seconds():
+            return failure
+        return self._catalog.find_pull(*name)
 
     def is_told(self, job: ImageRecord, caller: Caller, *, with_logins: bool = False) -> bool:
         """Whether the job as it stands answers `caller`: it is under way, or failed just now."""

@@ -155,7 +155,7 @@ class Service:
         """
         reference = reference.with_default_tag()
         # Looked for first: a pull that ends between the two looks is seen as READY in the second.
-        under_way = self._jobs.find(system, reference)
+        under_way = self._jobs.find(system, reference, caller)
         ready = self._catalog.find_ready(system.name, reference.image_type, reference.tag)
         if reference.image_type != "docker":
             return self._imported(system, reference, caller, under_way)
@@ -168,8 +168,9 @@ class Service:
         if ready is not None and not self._needs_pull(ready, reference, system, caller, asked):
             return ready
         logins = self._usable_logins(reference, caller)
+        with_own_logins = bool(logins) and under_way is not None and under_way.puller != puller
         if under_way is not None and self._jobs.is_told(
-            under_way, caller, with_logins=bool(logins)
+            under_way, caller, with_logins=with_own_logins
         ):
             return access.shown_to(under_way, caller, system)
         is_here = ready is not None and access.may_read(ready, caller, system)

@@ -47,6 +47,11 @@ class Catalog(Protocol):
     def find_pull(self, system: str, image_type: str, pull_tag: str) -> ImageRecord | None:
         """The newest record of a pull of `pull_tag` that is not READY, whatever its state."""
 
+    def find_failure(
+        self, system: str, image_type: str, pull_tag: str, uid: int
+    ) -> ImageRecord | None:
+        """The newest FAILURE of a pull of `pull_tag` by `uid` that they have not been told of."""
+
     def list_ready(self, system: str) -> list[ImageRecord]:
         """Every READY image of a system."""
 
@@ -76,8 +81,9 @@ class Catalog(Protocol):
     def add_pull(self, new: NewPull, now: float) -> ImageRecord:
         """Put a pull in the queue (PENDING, last_pull = now), or return the one in flight.
 
-        Removes earlier FAILURE and EXPIRED records of the same system, type and tag. N callers at
-        once get one and the same record.
+        Removes earlier EXPIRED records of the same system, type and tag, and those FAILURE ones
+        that are not what another puller still has to be told. N callers at once get one and the
+        same record.
         """
 
     def add_expire(self, record: ImageRecord, *, expired_at: float | None = None) -> None:

@@ -94,6 +94,16 @@ class MongoCatalog:
             )
             return _record_or_none(found)
 
+    def find_failure(
+        self, system: str, image_type: str, pull_tag: str, uid: int
+    ) -> ImageRecord | None:
+        untold = {"status": _FAILURE, "id": None, "puller": uid, "told": {"$ne": uid}}
+        with self._using("images") as images:
+            found = images.find_one(
+                _pulls_of(system, image_type, pull_tag) | untold, HIDDEN, sort=[("_id", -1)]
+            )
+            return _record_or_none(found)
+
     def list_ready(self, system: str) -> list[ImageRecord]:
         with self._using("images") as images:
             return _records(images.find({"system": system, "status": READY}, HIDDEN))
@@ -164,7 +174,7 @@ class MongoCatalog:
                     images.insert_one(document)
                 except DuplicateKeyError:
                     continue  # somebody else's, a moment earlier
-                images.delete_many(name | {"status": {"$in": [_FAILURE, _EXPIRED]}})
+                images.delete_many(name | _history(new.puller))
                 return record_of(document)
 
     def add_expire(self, record: ImageRecord, *, expired_at: float | None = None) -> None:
@@ -335,6 +345,17 @@ class MongoCatalog:
 
 def _pulls_of(system: str, image_type: str, pull_tag: str) -> Document:
     return {"system": system, "itype": image_type, "pulltag": pull_tag}
+
+
+def _history(puller: int | None) -> Document:
+    """What a new pull by `puller` makes history: not what another still has to be told."""
+    is_history = [
+        {"status": _EXPIRED},
+        {"id": {"$ne": None}},
+        {"puller": {"$in": [None, puller]}},
+        {"$expr": {"$in": ["$puller", {"$ifNull": ["$told", []]}]}},
+    ]
+    return {"status": {"$in": [_FAILURE, _EXPIRED]}, "$or": is_history}
 
 
 def _end_hold(images: Images, claim: Claim, image_id: str, now: float) -> bool:

@@ -20,9 +20,12 @@ from shifter_imagegw.catalog.sqlite_rows import (
     READY_ID,
     READY_TAG,
     SELECT,
+    UNTOLD,
     by_key,
     columns_of,
     first,
+    forget_ended,
+    insert,
     later,
     record_of,
     require_owner,
@@ -81,6 +84,12 @@ class SqliteCatalog:
                 f" AND state != 'READY' ORDER BY state IN ({IN_FLIGHT_SQL}) DESC, key DESC LIMIT 1",
                 (system, image_type, pull_tag),
             )
+
+    def find_failure(
+        self, system: str, image_type: str, pull_tag: str, uid: int
+    ) -> ImageRecord | None:
+        with self._file.reading() as connection:
+            return first(connection, UNTOLD, (system, image_type, pull_tag, uid))
 
     def list_ready(self, system: str) -> list[ImageRecord]:
         return self._list("system = ? AND state = 'READY'", (system,))
@@ -147,30 +156,8 @@ class SqliteCatalog:
             )
             if in_flight is not None:
                 return in_flight
-            connection.execute(
-                "DELETE FROM images WHERE system = ? AND image_type = ? AND pull_tag = ?"
-                " AND state IN ('FAILURE', 'EXPIRED')",
-                name,
-            )
-            cursor = connection.execute(
-                "INSERT INTO images (system, image_type, pull_tag, state, format, architecture,"
-                " os, private, user_acl, group_acl, last_pull, puller, sealed_credentials,"
-                " source_path, source_format)"
-                " VALUES (?, ?, ?, 'PENDING', ?, 'amd64', 'linux', ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    *name,
-                    new.format,
-                    new.private,
-                    json.dumps(new.user_acl),
-                    json.dumps(new.group_acl),
-                    now,
-                    new.puller,
-                    new.sealed_credentials,
-                    new.source_path,
-                    new.source_format,
-                ),
-            )
-            return by_key(connection, cursor.lastrowid)
+            forget_ended(connection, new)
+            return by_key(connection, insert(connection, new, now))
 
     def add_expire(self, record: ImageRecord, *, expired_at: float | None = None) -> None:
         with self._file.writing() as connection:

@@ -8,7 +8,7 @@ import sqlite3
 from typing import Any
 
 from shifter_imagegw.errors import LeaseLostError
-from shifter_imagegw.records import Claim, ImageRecord, PublishedImage, PullState
+from shifter_imagegw.records import Claim, ImageRecord, NewPull, PublishedImage, PullState
 
 _NAMES = (
     "key", "system", "image_type", "pull_tag", "state", "image_id", "format", "architecture", "os",
@@ -28,6 +28,13 @@ READY_TAG = SELECT + (
     " WHERE tags.system = ? AND tags.image_type = ? AND tags.tag = ? AND images.state = 'READY'"
 )
 READY_ID = SELECT + "WHERE image_id = ? AND system = ? AND format = ? AND state = 'READY'"
+
+UNTOLD = SELECT + (
+    "WHERE system = ? AND image_type = ? AND pull_tag = ? AND puller = ? AND state = 'FAILURE'"
+    " AND image_id IS NULL"
+    " AND NOT EXISTS (SELECT 1 FROM told WHERE record = images.key AND uid = puller)"
+    " ORDER BY key DESC LIMIT 1"
+)
 
 # A job is nobody's: no worker's, holding no image.
 NOBODYS: dict[str, Any] = dict.fromkeys(("owner", "token", "lease_end", "holds"))
@@ -83,8 +90,45 @@ def by_key(connection: sqlite3.Connection, key: object) -> ImageRecord:
     return record_of(row)
 
 
+def forget_ended(connection: sqlite3.Connection, new: NewPull) -> None:
+    """Remove what a new pull makes history: not what another puller still has to be told."""
+    connection.execute(
+        "DELETE FROM images WHERE system = ? AND image_type = ? AND pull_tag = ?"
+        " AND (state = 'EXPIRED' OR state = 'FAILURE'"
+        " AND (image_id IS NOT NULL OR puller IS NULL OR puller IS ?"
+        " OR EXISTS (SELECT 1 FROM told WHERE record = images.key AND uid = puller)))",
+        (new.system, new.image_type, new.pull_tag, new.puller),
+    )
+
+
+def insert(connection: sqlite3.Connection, new: NewPull, now: float) -> int:
+    """Put a pull in; its key."""
+    cursor = connection.execute(
+        "INSERT INTO images (system, image_type, pull_tag, state, format, architecture,"
+        " os, private, user_acl, group_acl, last_pull, puller, sealed_credentials,"
+        " source_path, source_format)"
+        " VALUES (?, ?, ?, 'PENDING', ?, 'amd64', 'linux', ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            new.system,
+            new.image_type,
+            new.pull_tag,
+            new.format,
+            new.private,
+            json.dumps(new.user_acl),
+            json.dumps(new.group_acl),
+            now,
+            new.puller,
+            new.sealed_credentials,
+            new.source_path,
+            new.source_format,
+        ),
+    )
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid
+
+
 def first(
-    connection: sqlite3.Connection, query: str, parameters: tuple[str, ...]
+    connection: sqlite3.Connection, query: str, parameters: tuple[str | int, ...]
 ) -> ImageRecord | None:
     rows = connection.execute(query, parameters).fetchall()
     return record_of(rows[0]) if rows else None

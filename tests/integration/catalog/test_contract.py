@@ -250,6 +250,31 @@ def test_a_failure_is_news_to_each_caller_once(catalog):
     assert [catalog.tell_failure(record, uid) for uid in (1, 1, 2, 1)] == [True, False, True, False]
 
 
+def test_a_failure_is_kept_for_its_puller_until_they_have_been_told(catalog):
+    name = ("mycluster", "docker", "app:1")
+    failed = []
+    for puller in (1, 2):
+        catalog.add_pull(new_pull(puller=puller), NOW)
+        catalog.fail(claim_in(catalog), f"no, {puller}")
+        failed.append(catalog.find_pull(*name))
+
+    assert [catalog.find_failure(*name, uid) for uid in (1, 2, 3)] == [*failed, None]
+    assert catalog.tell_failure(failed[0], 1)
+    assert catalog.find_failure(*name, 1) is None
+    catalog.add_pull(new_pull(puller=3), NOW)
+    assert catalog.find_failure(*name, 2) == failed[1]
+    assert len(catalog.list_queue("mycluster")) == 2
+
+
+def test_the_failure_of_a_removal_is_no_failure_of_a_pull(catalog, image_with):
+    catalog.add_expire(publish_in(catalog, image_with()))
+    catalog.fail(claim_in(catalog), "no")
+
+    assert catalog.find_failure("mycluster", "docker", "app:1", 1) is None
+    catalog.add_pull(new_pull(puller=2), NOW)
+    assert len(catalog.list_queue("mycluster")) == 1
+
+
 def test_only_failures_are_news(catalog):
     record = catalog.add_pull(new_pull(), NOW)
 

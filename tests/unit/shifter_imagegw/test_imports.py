@@ -165,6 +165,17 @@ def test_a_failure_is_told_once_with_its_reason(gateway, poll):
     assert ask(gateway).state is PullState.INIT
 
 
+def test_two_who_import_under_one_name_both_hear_of_their_failures(gateway):
+    for caller in (ALICE, BOB):
+        ask(gateway, caller)
+        gateway.work_badly(f"no, {caller.known_name}")
+
+    told = [ask(gateway, caller).status_message for caller in (ALICE, BOB)]
+
+    assert told == ["no, alice", "no, bob"]
+    assert gateway.claim() is None
+
+
 def test_a_failure_is_nobody_elses_business(gateway):
     ask(gateway)
     gateway.work_badly("no such file: '/home/alice/tool.sqsh'")

@@ -255,6 +255,40 @@ def test_who_brings_logins_is_not_told_of_the_failure_of_others(gateway):
     assert (started.state, started.puller) == (PullState.INIT, 1002)
 
 
+def test_two_who_bring_logins_both_hear_of_their_failures_whoever_asks_first(gateway):
+    alice = Caller(uid=1001, gid=100, known_name="alice", credentials={"default": "alice:secret"})
+    bob = Caller(uid=1002, gid=100, known_name="bob", credentials={"default": "bob:secret"})
+    pull(gateway, alice)
+    gateway.work_badly("no permission for alice")
+    pull(gateway, bob)
+    gateway.work_badly("no permission for bob")
+
+    heard = [pull(gateway, caller).status_message for caller in (alice, bob)]
+
+    assert heard == ["no permission for alice", "no permission for bob"]
+    assert gateway.claim() is None
+
+
+def test_ones_own_failure_is_told_before_the_pull_that_another_has_begun_since(gateway):
+    login = Caller(uid=1002, gid=100, known_name="bob", credentials={"default": "bob:secret"})
+    pull(gateway)
+    gateway.work_badly("no permission")
+    pull(gateway, login)
+
+    assert pull(gateway).status_message == "no permission"
+    assert pull(gateway).is_in_flight
+
+
+def test_an_administrator_with_logins_hears_of_a_failure_on_behalf_of_the_puller(gateway):
+    admin = Caller(uid=0, gid=0, known_name="root", credentials={"default": "root:secret"})
+    pull(gateway)
+    gateway.work()
+    pull(gateway, admin, Acl(users=(5,)))
+    gateway.work_badly("the registry is down")
+
+    assert pull(gateway, admin, Acl(users=(5,))).state is PullState.FAILURE
+
+
 def test_a_failure_of_long_ago_is_no_answer(gateway, monkeypatch):
     pull(gateway)
     gateway.work_badly("no")
