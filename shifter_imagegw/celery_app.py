@@ -35,6 +35,7 @@ def make(environment: Mapping[str, str]) -> Celery:
     app = tasks.worker_app(config)
     workers: list[object] = []  # Celery's, in the main process
     here: list[PoolProcess] = []  # in a child: itself
+    served: set[str] = set()  # systems
 
     def work(system: str) -> None:
         here[0].work(system)
@@ -43,7 +44,7 @@ def make(environment: Mapping[str, str]) -> Celery:
         logs.configure(config, "worker")
 
     def check(options: Mapping[str, Any], **_: object) -> None:
-        _require_systems(options.get("queues") or (), config)
+        served.update(_systems_of(options.get("queues") or (), config))
 
     def begin(sender: object, **_: object) -> None:
         _require_prefork(sender)
@@ -51,7 +52,7 @@ def make(environment: Mapping[str, str]) -> Celery:
         workers.append(sender)
 
     def begin_child(**_: object) -> None:
-        here.append(PoolProcess(config, sealer))
+        here.append(PoolProcess(config, sealer, served))
         here[0].start()
 
     def stop_children(**_: object) -> None:
@@ -71,14 +72,16 @@ def make(environment: Mapping[str, str]) -> Celery:
     return app
 
 
-def _require_systems(queues: str | Sequence[str], config: GatewayConfig) -> None:
-    names = queues.split(",") if isinstance(queues, str) else queues
-    unknown = sorted(set(names) - set(config.systems))
+def _systems_of(queues: str | Sequence[str], config: GatewayConfig) -> set[str]:
+    """What a worker serves: the systems that its command line names (-Q), or all."""
+    names = set(queues.split(",") if isinstance(queues, str) else queues)
+    unknown = sorted(names - set(config.systems))
     if unknown:
         sys.exit(
             f"Error: -Q {unknown[0]}: no such system in Platforms, which has "
             f"{', '.join(sorted(config.systems))}"
         )
+    return names or set(config.systems)
 
 
 def _require_prefork(worker: object) -> None:

@@ -8,12 +8,22 @@ from typing import Any
 
 from celery.worker.consumer import Consumer
 
+# What kombu raises for a message of which it can make nothing; it would end the worker.
+_NO_MESSAGE = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
 
 class PatientConsumer(Consumer):  # type: ignore[misc]
     """Celery's consumer, which tries every second to connect.
 
     Celery's own pauses grow to half a minute, for which pulls would wait when Redis is back.
     """
+
+    connection_errors: tuple[type[BaseException], ...]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(*args, **kwargs)
+        # A message is gone that was read: what comes after it is waited for anew.
+        self.connection_errors = (*self.connection_errors, *_NO_MESSAGE)
 
     def ensure_connected(self, conn: Any) -> Any:  # noqa: ANN401
         conn.ensure_connection = functools.partial(

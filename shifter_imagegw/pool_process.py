@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Collection
 from types import FrameType
 
 from shifter_imagegw import tasks
@@ -34,10 +35,11 @@ class PoolProcess:
     fallen silent) the process gives the job back and ends, whatever it is doing.
     """
 
-    def __init__(self, config: GatewayConfig, sealer: Sealer) -> None:
+    def __init__(self, config: GatewayConfig, sealer: Sealer, served: Collection[str]) -> None:
         name = worker_name(os.getpid())
         assert name is not None  # it is this process
         self._systems = config.systems
+        self._served = served  # some of them; this host need not have the directories of others
         self._catalog = opened_when_asked(lambda: open_catalog(config))
         self._duties = GatewayDuties(config, self._catalog, sealer, name)
         self._nudges = tasks.nudges_of(config)
@@ -59,8 +61,8 @@ class PoolProcess:
 
     def work(self, system: str) -> None:
         """Do one job of a system, if there is one."""
-        if system not in self._systems:
-            log.warning("nudge ignored system=%s reason=%s", system, "it is not in Platforms")
+        if system not in self._served:  # a message may hold anything
+            log.warning("nudge ignored system=%.80r reason=%s", system, "this worker serves others")
             return
         # An idle child takes SIGTERM as Celery has it, which is to end.
         before = signal.signal(signal.SIGTERM, self._stop)

@@ -119,6 +119,8 @@ def worker_app(config: GatewayConfig) -> Celery:
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         worker_send_task_events=False,
+        # By it, whoever writes to the broker would stop workers; nothing of ours needs it.
+        worker_enable_remote_control=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_enable_prefetch_count_reduction=False,
         worker_consumer="shifter_imagegw.celery_consumer:PatientConsumer",

@@ -23,7 +23,7 @@ def process(tmp_path, monkeypatch):
     before = signal.getsignal(STOP), signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(pool_process.Sweeper, "start", lambda _: None)
     monkeypatch.setattr(PoolProcess, "_end_in_time", lambda _: None)
-    process = PoolProcess(make_config(tmp_path), Sealer(new_key()))
+    process = PoolProcess(make_config(tmp_path), Sealer(new_key()), [SYSTEM])
     process.nudged = []
     process._nudges = process.nudged.append
     process.start()
@@ -82,7 +82,8 @@ def test_a_nudge_without_a_job_does_nothing(process):
     assert process.nudged == []
 
 
-def test_a_nudge_for_a_system_that_is_not_served_is_ignored(process, caplog):
-    process.work("another")
+@pytest.mark.parametrize("system", ["another", None, 3], ids=str)
+def test_a_nudge_for_a_system_that_is_not_served_is_ignored(process, caplog, system):
+    process.work(system)
 
-    assert "nudge ignored system=another" in caplog.text
+    assert f"nudge ignored system={system!r}" in caplog.text
