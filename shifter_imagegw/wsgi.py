@@ -18,11 +18,13 @@ from shifter_imagegw.credentials import sealer_of
 from shifter_imagegw.processes import make_app
 
 _CONFIG_FILE = "/etc/shifter/imagemanager.json"
+_PRIVATE = 0o077  # as for each process of the gateway, whoever makes a directory first
 
 
 def make(environment: Mapping[str, str]) -> Flask:
     config = configuration.load(Path(environment.get("GWCONFIG", _CONFIG_FILE)))
     logs.configure(config, "api")
+    os.umask(_PRIVATE)
     return make_app(config, sealer_of(config, environment), embedded=False)
 
 

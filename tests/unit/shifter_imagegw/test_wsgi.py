@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 
 import pytest
@@ -15,6 +16,7 @@ from shifter_imagegw.errors import ConfigError
 def served(monkeypatch):
     """What `gunicorn shifter_imagegw.wsgi:application` would serve with that GWCONFIG."""
     opened = []
+    before = os.umask(0)
     monkeypatch.setattr(sqlite, "SqliteFile", recording(sqlite.SqliteFile, opened))
 
     def serve(path):
@@ -23,6 +25,7 @@ def served(monkeypatch):
         return importlib.import_module("shifter_imagegw.wsgi").application
 
     yield serve
+    os.umask(before)
     for file in opened:
         file.close()
 
@@ -37,13 +40,13 @@ def recording(make, made):
     return make_and_record
 
 
-def test_the_application_is_the_one_that_gwconfig_names(tmp_path, served):
-    path = tmp_path / "imagemanager.json"
+def written(directory):
+    path = directory / "imagemanager.json"
     path.write_text(
         json.dumps(
             {
                 "Authentication": "mock",
-                "CacheDirectory": str(tmp_path),
+                "CacheDirectory": str(directory),
                 "DefaultImageFormat": "squashfs",
                 "DefaultImageLocation": "reg",
                 "Locations": {"reg": {}},
@@ -51,12 +54,23 @@ def test_the_application_is_the_one_that_gwconfig_names(tmp_path, served):
             }
         )
     )
+    return path
 
-    client = served(path).test_client()
+
+def test_the_application_is_the_one_that_gwconfig_names(tmp_path, served):
+    client = served(written(tmp_path)).test_client()
 
     headers = {"authentication": "good:root:root"}
     assert client.get("/api/list/cori/", headers=headers).json == {"list": []}
     assert client.get("/api/health/").status_code == 200
+
+
+def test_what_the_server_writes_is_its_own_alone(tmp_path, served):
+    served(written(tmp_path))
+
+    (tmp_path / "new").touch(0o666)
+
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_configuration_that_is_wrong_stops_the_server(tmp_path, served):
