@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from shifter_imagegw import config as configuration
-from shifter_imagegw import logs, metrics, orphans, own_account
+from shifter_imagegw import logs, metrics, orphans, own_account, units
 from shifter_imagegw.catalog.opening import open_catalog
 from shifter_imagegw.command_options import config_option, json_option
 from shifter_imagegw.config import GatewayConfig
@@ -85,7 +85,7 @@ def queue(config_path: Path, as_json: bool, system: str | None) -> None:
         return
     for job in jobs:
         click.echo(
-            f"{job['system']:12} {job['state']:12} {_age(job['seconds']):>8} "
+            f"{job['system']:12} {job['state']:12} {units.age(job['seconds']):>8} "
             f"uid={job['uid']} attempts={job['attempts']} {job['image']} {job['message']}".rstrip()
         )
     if not jobs:
@@ -158,7 +158,9 @@ def orphans_command(
                 click.confirm(f"Remove these {len(found)} images of {name}?", abort=True)
             went, misled = orphans.remove(catalog, name, delivery, found)
         if not as_json and remove:
-            click.echo(f"{name}: removed {len(went)} images, {_size(sum(i.size for i in went))}")
+            click.echo(
+                f"{name}: removed {len(went)} images, {units.size(sum(i.size for i in went))}"
+            )
         for record in misled:
             click.echo(
                 f"{name}: {record.pull_tag} was pulled at that moment: pull it again", err=True
@@ -192,10 +194,10 @@ def cache(config_path: Path, as_json: bool, trim: bool) -> None:
         click.echo(json.dumps(content, indent=2))
         return
     if trim:
-        click.echo(f"removed {report.removed_blobs} blobs, {_size(report.removed_bytes)}")
+        click.echo(f"removed {report.removed_blobs} blobs, {units.size(report.removed_bytes)}")
         report = blobs.size()
-    limit = _size(config.limits.cache_bytes)
-    click.echo(f"{blobs.directory}: {report.blobs} blobs, {_size(report.bytes)} of {limit}")
+    limit = units.size(config.limits.cache_bytes)
+    click.echo(f"{blobs.directory}: {report.blobs} blobs, {units.size(report.bytes)} of {limit}")
 
 
 @click.command(name="metrics")
@@ -270,7 +272,7 @@ def _status_text(content: dict[str, Any]) -> str:
         lines.append(f"{system}: {counts or 'no records'}")
     lines += [f"busy: {worker}" for worker in content.get("workers", [])]
     taken = content["cache"]
-    lines.append(f"cache: {_size(taken['bytes'])} of {_size(taken['limit'])}")
+    lines.append(f"cache: {units.size(taken['bytes'])} of {units.size(taken['limit'])}")
     lines.append("not ready" if content["missing"] else "ready")
     return "\n".join(lines)
 
@@ -279,10 +281,10 @@ def _show(system: str, found: list[StoredImage], total: int) -> None:
     for image in found:
         note = "" if image.has_metadata else " (without .meta)"
         click.echo(
-            f"{system} {image.image_id}.{image.format} {_size(image.size)} "
-            f"{_age(image.age)} old{note}"
+            f"{system} {image.image_id}.{image.format} {units.size(image.size)} "
+            f"{units.age(image.age)} old{note}"
         )
-    size = _size(sum(image.size for image in found))
+    size = units.size(sum(image.size for image in found))
     click.echo(f"{system}: {len(found)} of {total} images are in no record, {size}")
 
 
@@ -297,19 +299,3 @@ def _described(record: ImageRecord) -> dict[str, Any]:
         "seconds": since,
         "message": record.status_message or "",
     }
-
-
-def _age(seconds: float | None) -> str:
-    if seconds is None:
-        return "?"
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds // length:.0f} {unit}"
-    return f"{seconds:.0f} s"
-
-
-def _size(count: int) -> str:
-    for unit, length in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if count >= length:
-            return f"{count / length:.1f} {unit}"
-    return f"{count} B"

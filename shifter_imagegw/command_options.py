@@ -13,7 +13,8 @@ config_option = click.option(
     envvar="GWCONFIG",
     required=True,
     type=click.Path(path_type=Path),
-    help="imagemanager.json; by default what GWCONFIG names.",
+    help="imagemanager.json.",
+    show_envvar=True,
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

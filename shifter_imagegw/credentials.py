@@ -101,8 +101,15 @@ def _read(path: Path) -> str:
     try:
         # Without waiting, should it be a pipe.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{name} is not there: 'shifter-gateway key --write {os.fspath(path)}' makes one, "
+            "which the gateway's account must own"
+        ) from None
     except OSError as error:
-        raise ConfigError(f"cannot read {name}: {error.strerror}") from error
+        raise ConfigError(
+            f"cannot read {name}: {error.strerror}; the gateway's account must own it"
+        ) from error
     with open(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):

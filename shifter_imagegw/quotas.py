@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-from shifter_imagegw import access
+from shifter_imagegw import access, units
 from shifter_imagegw.auth import Caller
 from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.config import LimitsConfig, SystemConfig
 from shifter_imagegw.errors import NotPermittedError, TooManyPullsError
 from shifter_imagegw.records import ImageRecord
-
-_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 class Quotas:
@@ -52,7 +50,9 @@ class Quotas:
                 on_the_way = f" and {coming} more on the way" if coming else ""
                 raise _refusal(system, f"{_images(usage.images)}{on_the_way}", f"{most} are")
         if most_bytes is not None and usage.bytes + is_new > most_bytes:
-            raise _refusal(system, f"images of {_size(usage.bytes)}", f"{_size(most_bytes)} is")
+            raise _refusal(
+                system, f"images of {units.size(usage.bytes)}", f"{units.size(most_bytes)} is"
+            )
 
     def _coming(self, system: SystemConfig, caller: Caller) -> int:
         """How many images the caller's pulls in the queue will add."""
@@ -77,11 +77,3 @@ def _refusal(system: SystemConfig, held: str, allowed: str) -> NotPermittedError
 
 def _images(count: int) -> str:
     return f"{count} image" if count == 1 else f"{count} images"
-
-
-def _size(count: float) -> str:
-    for unit in _UNITS:
-        if count < 1024 or unit == _UNITS[-1]:
-            break
-        count /= 1024
-    return f"{count:.1f} {unit}" if unit != "bytes" else f"{count:.0f} bytes"

@@ -78,7 +78,10 @@ class Readiness:
             ) as client:
                 client.ping()
         except (redis.RedisError, ValueError) as error:
-            raise GatewayError(f"the broker does not answer: {without_secrets(error)}") from None
+            raise GatewayError(
+                f"Redis, at Broker, does not answer: check that it runs, and the password "
+                f"({without_secrets(str(error).rstrip('.'))})"
+            ) from None
 
 
 def _munge_check(socket: str) -> Callable[[], None]:

@@ -138,7 +138,11 @@ class MongoConnection:
 
 def _short(error: PyMongoError) -> str:
     """The first part of what the driver says; what follows is its view of the whole cluster."""
-    return str(error).partition(" (configured timeouts")[0].partition(", full error:")[0]
+    text = str(error).partition(", Timeout: ")[0].partition(", full error:")[0]
+    text = text.partition(" (configured timeouts")[0]
+    if "No replica set members" in text or text.startswith("No servers match"):
+        return f"{text}: a replica set has a primary only after rs.initiate()"
+    return text
 
 
 def _server_of(uri: str) -> str:

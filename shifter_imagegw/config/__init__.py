@@ -38,6 +38,8 @@ __all__ = [
     "load",
 ]
 
+_log = logging.getLogger(__name__)
+
 _IMAGE_EXPIRATION = "90:00:00:00"
 _PULL_UPDATE_SECONDS = 300
 _PULL_TIMEOUT_SECONDS = 6 * 3600
@@ -125,6 +127,8 @@ class GatewayConfig:
             name: SystemConfig.from_mapping(name, value)
             for name, value in fields.take("Platforms", dict).items()
         }
+        if not systems:
+            raise ConfigError("Platforms names no system, so there is nowhere for images to go")
         cache_directory = fields.path("CacheDirectory")
         import_users = fields.names("ImportUsers", nobody=("None", "none"))
         config = cls(
@@ -168,20 +172,35 @@ def load(path: Path) -> GatewayConfig:
     """Read imagemanager.json; errors name the file, the section and the key."""
     try:
         text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"cannot read {path}: there is no such file; start from one of the examples "
+            "(imagemanager*.json.example), or name another with --config or GWCONFIG"
+        ) from error
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text: byte {error.start} is not") from error
     try:
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=_section)
     except json.JSONDecodeError as error:
         raise ConfigError(
-            f"{path}: not JSON at line {error.lineno}, column {error.colno}: {error.msg}"
+            f"{path}: not JSON at line {error.lineno}, column {error.colno}: {error.msg} "
+            "(JSON has no comments, and no comma after the last of a list)"
         ) from error
     try:
         return GatewayConfig.from_mapping(content)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def _section(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    section = dict(pairs)
+    if len(section) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        _log.warning("given more than once, and only the last counts: %s", ", ".join(twice))
+    return section
 
 
 def _mongodb(fields: Fields) -> MongoConfig | None:

@@ -45,7 +45,7 @@ class Fields:
         self._known.add(key)
         if key not in self._values:
             if default is None:
-                raise ConfigError(f"{self.name(key)} is missing")
+                raise ConfigError(f"{self.name(key)} is missing{self._misspelt(key)}")
             return default
         value = self._values.pop(key)
         # A bool is an int to Python, but not to who wrote the file.
@@ -103,6 +103,10 @@ class Fields:
                 return choice
         known = " or ".join(repr(choice.value) for choice in kind)
         raise ConfigError(f"{self.name(key)} must be {known}, not {word!r}")
+
+    def _misspelt(self, key: str) -> str:
+        found = difflib.get_close_matches(key, self._values, n=1, cutoff=0.8)
+        return f": is {found[0]!r} meant to be it?" if found else ""
 
     def warn_of_leftovers(self) -> None:
         for key in self._values:

@@ -153,7 +153,7 @@ def test_the_configuration_of_a_gateway_can_be_checked(make_gateway):
     assert answer.returncode == 0
     first, *_, last = answer.stdout.splitlines()
     assert first == f"catalog: SQLite file {gateway.directory}/cache/catalog.sqlite"
-    assert last == f"{gateway.config_path}: good (1 systems, 1 locations)"
+    assert last == f"{gateway.config_path}: good (systems: 1, locations: 1)"
 
 
 def test_whatever_process_is_killed_every_pull_ends_and_nothing_is_half_published(

@@ -65,7 +65,9 @@ class Site:
 def site(tmp_path):
     root = logging.getLogger()
     before = root.handlers[:], root.level
+    umask = os.umask(0o022)
     yield Site(tmp_path)
+    os.umask(umask)
     logging.captureWarnings(False)
     root.handlers[:], root.level = before
 
@@ -292,7 +294,7 @@ def test_a_check_says_what_the_configuration_means(site):
         "systems: far in /far by ssh on the first that answers of shifter@h1, shifter@h2"
         in text.output
     )
-    assert text.output.endswith(f"{site.config_path}: good (2 systems, 1 locations)\n")
+    assert text.output.endswith(f"{site.config_path}: good (systems: 2, locations: 1)\n")
     assert len(json.loads(content.output)["systems"]) == 2
     assert "secret" not in text.output + content.output
 
@@ -301,8 +303,12 @@ def test_a_check_says_what_the_configuration_means(site):
     ("changes", "reason"),
     [
         ({"DefaultImageFormat": "cramfs"}, "DefaultImageFormat: "),
-        ({"ConverterOptions": {"squashfs": ["-nosuchoption"]}}, "ConverterOptions: "),
+        (
+            {"ConverterOptions": {"squashfs": ["-nosuchoption"]}},
+            "ConverterOptions.squashfs: '-nosuch",
+        ),
         ({"ConverterOptions": {"tape": []}}, "ConverterOptions: "),
+        ({"KeyFile": "/nowhere/key"}, "KeyFile '/nowhere/key' is not there: 'shifter-gateway key"),
     ],
 )
 def test_a_check_refuses_what_no_pull_could_do(site, changes, reason):
@@ -312,6 +318,29 @@ def test_a_check_refuses_what_no_pull_could_do(site, changes, reason):
 
     assert answer.exit_code == 1
     assert answer.output.startswith(f"Error: {site.config_path}: {reason}")
+
+
+def test_a_check_warns_of_what_is_not_there_yet(site, tmp_path, caplog):
+    site.image_dir.rmdir()
+    system = site.config["Platforms"][SYSTEM]
+    system |= {"mungeSocketPath": str(tmp_path / "none"), "admins": ["root", "no-such-user"]}
+    site.config["Authentication"] = "munge"
+
+    answer = site.run("config", "check")
+
+    assert answer.exit_code == 0
+    directory, munge, admin = [record.getMessage() for record in caplog.records]
+    assert directory.endswith("is no directory: create it, owned by the gateway's account")
+    assert munge.endswith(f"mungeSocketPath: no munge daemon listens at '{tmp_path}/none'")
+    assert admin == f"Platforms.{SYSTEM}.admins: there is no user 'no-such-user' on this host"
+
+
+def test_a_check_of_json_is_json_alone(site):
+    site.config["Platforms"][SYSTEM]["admins"] = ["no-such-user"]
+
+    answer = site.run("config", "check", "--json")
+
+    assert json.loads(answer.stdout)["catalog"].startswith("SQLite file ")
 
 
 def test_a_check_refuses_an_examiner_that_cannot_be_run(site, tmp_path):

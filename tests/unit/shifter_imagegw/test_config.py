@@ -458,6 +458,11 @@ def test_an_unknown_key_is_only_a_warning(tmp_path, caplog, content, warning):
         (changed(Platforms={"cori": 3}), "Platforms.cori must be a JSON object, not 3"),
         (changed(Platforms=...), "Platforms is missing"),
         (changed(CacheDirectory=...), "CacheDirectory is missing"),
+        (
+            changed(CacheDirectory=..., CacheDirectroy="/c"),
+            "CacheDirectory is missing: is 'CacheDirectroy' meant to be it?",
+        ),
+        (changed(Platforms={}), "Platforms names no system, so there is nowhere for images to go"),
         (changed(CacheDirectory=""), "CacheDirectory must be a path, not ''"),
         (changed(DefaultImageFormat=...), "DefaultImageFormat is missing"),
         (changed(DefaultImageLocation="x"), "DefaultImageLocation 'x' is not in Locations"),
@@ -513,6 +518,7 @@ def test_an_unknown_key_is_only_a_warning(tmp_path, caplog, content, warning):
         ),
         ([], "the file must be a JSON object, not []"),
         ('{"a": 1,\n  }', "not JSON at line 2, column 3"),
+        ("{}  // none", "JSON has no comments, and no comma after the last of a list"),
         ("", "not JSON at line 1, column 1"),
     ],
 )
@@ -528,7 +534,9 @@ def test_what_is_wrong_is_said_with_file_section_and_key(tmp_path, content, mess
 
 
 def test_a_file_that_is_not_there_is_said_in_words(tmp_path):
-    with pytest.raises(ConfigError, match=r"cannot read .*/none.json: No such file or directory$"):
+    with pytest.raises(
+        ConfigError, match=r"cannot read .*/none.json: there is no such file; start from"
+    ):
         config.load(tmp_path / "none.json")
 
 
@@ -538,6 +546,15 @@ def test_a_file_that_is_not_text_is_said_in_words(tmp_path):
 
     with pytest.raises(ConfigError, match="not UTF-8 text"):
         config.load(path)
+
+
+def test_a_key_that_stands_twice_is_a_warning(tmp_path, caplog):
+    text = json.dumps(OLD_FILE).replace("{", '{"MongoDB": "Other", ', 1)
+
+    loaded(tmp_path, text)
+
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ["given more than once, and only the last counts: MongoDB"]
 
 
 def test_mock_authentication_needs_no_munge_socket(tmp_path):

@@ -121,5 +121,5 @@ def test_a_key_file_that_holds_no_key_is_refused_without_showing_it(tmp_path, ke
 
 
 def test_a_key_file_that_is_missing_is_named(tmp_path):
-    with pytest.raises(ConfigError, match="cannot read KeyFile '/none': No such file"):
+    with pytest.raises(ConfigError, match="KeyFile '/none' is not there: 'shifter-gateway key"):
         sealer_of(make_config(tmp_path, KeyFile="/none"), {})
