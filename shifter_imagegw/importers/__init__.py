@@ -44,7 +44,7 @@ def opened(
 ) -> Iterator[Origin]:
     """The origin of an import; whatever it opened is closed when the body ends."""
     assert record.source_path is not None  # it is an import
-    who = Importer.of(record.puller, is_root_meant="root" in config.import_users)
+    who = Importer.of(record.puller, named=config.import_users)
     with contextlib.ExitStack() as until_done:
         spool = Spool(config, lease)
         until_done.callback(spool.close)

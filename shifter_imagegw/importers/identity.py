@@ -6,11 +6,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import pwd
+from collections.abc import Collection
 from pathlib import Path
 
 from shifter_imagegw.errors import PullError
 
 _NOBODY = _NO_GROUP = 65534
+_FIRST_USER = 1000  # uids below are those of the system, see UID_MIN in login.defs(5)
 _CAP_SETGID, _CAP_SETUID = 6, 7
 _BECOMING = 1 << _CAP_SETGID | 1 << _CAP_SETUID
 
@@ -25,22 +27,25 @@ class Importer:
     name: str
 
     @classmethod
-    def of(cls, uid: int | None, *, is_root_meant: bool = False) -> Importer:
+    def of(cls, uid: int | None, *, named: Collection[str] = ()) -> Importer:
         """Whoever has this uid; without an entry in the passwd database, nothing but the uid.
 
-        Root of some node is not root of the gateway's host: unless the site names root among those
-        who import, it reads what all may read.
+        Root of some node may call itself anybody there, and is not to have the files of root, of
+        servers or of the gateway on this host. So unless the site names them among those who
+        import (`named`), these read what all may read.
         """
         if uid is None:
             raise PullError("nobody knows who asked for this import: ask for it once more")
         try:
             entry = pwd.getpwuid(uid)
         except KeyError:
-            return cls(uid=uid, gid=_NO_GROUP, groups=(), name=str(uid))
-        if uid == 0 and not is_root_meant:
-            return cls(uid=_NOBODY, gid=_NO_GROUP, groups=(), name=entry.pw_name)
-        groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
-        return cls(uid=uid, gid=entry.pw_gid, groups=groups, name=entry.pw_name)
+            name, gid, groups = str(uid), _NO_GROUP, tuple[int, ...]()
+        else:
+            name, gid = entry.pw_name, entry.pw_gid
+            groups = tuple(os.getgrouplist(name, gid))
+        if (uid < _FIRST_USER or uid == os.geteuid()) and not {name, str(uid)} & set(named):
+            return cls(uid=_NOBODY, gid=_NO_GROUP, groups=(), name=name)
+        return cls(uid=uid, gid=gid, groups=groups, name=name)
 
 
 def may_become_others() -> bool:

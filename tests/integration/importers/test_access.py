@@ -28,6 +28,15 @@ def private_image(gateway, home, imported):
     return imported(gateway, root, "bobs:1", "--user", str(BOB), by=BOB)
 
 
+@pytest.fixture
+def private_image_of_bob(account_gateway, home, imported):
+    """The same of the gateway that has an account."""
+    root = home(BOB) / "root"
+    root.mkdir()
+    (root / "secret").write_text("of Bob's account")
+    return imported(account_gateway, root, "bobs:2", "--user", str(BOB), by=BOB)
+
+
 @pytest.mark.parametrize("file_format", ["auto", "squashfs"])
 def test_private_images_of_the_gateway_are_nobodys_to_import(ask, private_image, file_format):
     assert private_image.is_file()
@@ -119,6 +128,23 @@ def test_root_may_import_as_root_where_the_site_names_it(run_gateway, ask_of, ho
     root.mkdir(mode=0o700)
     with run_gateway(account=0, ImportUsers=["root"]) as gateway:
         assert ask_of(gateway, root, by=0)["status"] == "READY"
+
+
+def test_the_gateways_account_of_a_node_has_none_of_the_gateways_files(
+    account_gateway, ask_of, private_image_of_bob
+):
+    for path in (private_image_of_bob, account_gateway.directory):
+        failure(ask_of(account_gateway, path, by=ACCOUNT))
+
+
+def test_accounts_of_the_system_are_nobody_on_the_gateways_host(root_gateway, ask_of, home):
+    root = home() / "root"
+    root.mkdir()
+    for path, uid in ((root, 999), (home(), 999)):
+        os.chown(path, uid, uid)
+    root.chmod(0o700)
+
+    assert "no permission" in failure(ask_of(root_gateway, root, by=999))
 
 
 BECOMING = "+setuid,+setgid"
