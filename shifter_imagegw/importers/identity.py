@@ -62,6 +62,9 @@ def become(who: Importer) -> None:
     os.setgroups(who.groups)
     os.setresgid(-1, who.gid, -1)
     os.setresuid(-1, who.uid, -1)
+    # The kernel takes the highest number for none, and changes nothing.
+    if (os.geteuid(), os.getegid()) != (who.uid, who.gid):
+        raise PullError(f"cannot open files as user {who.name}, whose ids are none")
     # The kernel takes root's capabilities away on the way to another user. An account that was
     # given some keeps them, and with most of those it could read what the user cannot.
     if who.uid != 0 and _capabilities() & ~_BECOMING:

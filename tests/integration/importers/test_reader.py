@@ -105,6 +105,13 @@ def test_a_user_can_neither_signal_nor_trace_who_reads_for_them():
     assert "Permission denied" in traces.stderr
 
 
+def test_ids_that_the_kernel_takes_for_none_open_nothing():
+    with running_as(user(0xFFFFFFFF), lambda line: line.send({"uid": os.geteuid()})) as line:
+        (message, _) = line.receive()
+
+    assert "whose ids are none" in message.get("error", ""), message
+
+
 def test_who_may_become_others_may_end_them():
     """Without CAP_KILL, that is, and though the child does not end by itself."""
     capable = ["--inh-caps", BECOMING, "--ambient-caps", BECOMING]
