@@ -106,7 +106,8 @@ def test_a_user_can_neither_signal_nor_trace_who_reads_for_them():
 
 
 def test_ids_that_the_kernel_takes_for_none_open_nothing():
-    with running_as(user(0xFFFFFFFF), lambda line: line.send({"uid": os.geteuid()})) as line:
+    who = Importer(uid=0xFFFFFFFF, gid=65534, groups=(), name="none")
+    with running_as(who, lambda line: line.send({"uid": os.geteuid()})) as line:
         (message, _) = line.receive()
 
     assert "whose ids are none" in message.get("error", ""), message
