@@ -15,6 +15,7 @@ from datetime import timedelta
 
 from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.delivery import Delivery, StoredImage
+from shifter_imagegw.formats import FORMATS
 from shifter_imagegw.process_names import worker_name
 from shifter_imagegw.records import ImageRecord, PullState
 
@@ -81,7 +82,10 @@ def remove(
 
 
 def _is_known(catalog: Catalog, system: str, image: StoredImage) -> bool:
-    return any(record.image_id == image.image_id for record in _records(catalog, system))
+    is_ready = any(catalog.find_ready_id(system, image.image_id, known) for known in FORMATS)
+    return is_ready or any(
+        record.image_id == image.image_id for record in catalog.list_queue(system)
+    )
 
 
 def _require_unknown(catalog: Catalog, system: str, image: StoredImage) -> None:

@@ -56,12 +56,8 @@ class Quotas:
 
     def _coming(self, system: SystemConfig, caller: Caller) -> int:
         """How many images the caller's pulls in the queue will add."""
-        mine = (
-            record
-            for record in self._catalog.list_queue(system.name)
-            if record.is_in_flight and record.puller == caller.uid
-        )
-        return sum(not self._is_here(system, record) for record in mine)
+        mine = self._catalog.list_queue(system.name, caller.uid)
+        return sum(record.is_in_flight and not self._is_here(system, record) for record in mine)
 
     def _is_here(self, system: SystemConfig, record: ImageRecord) -> bool:
         ready = self._catalog.find_ready(system.name, record.image_type, record.pull_tag)

@@ -55,8 +55,8 @@ class Catalog(Protocol):
     def list_ready(self, system: str) -> list[ImageRecord]:
         """Every READY image of a system."""
 
-    def list_queue(self, system: str) -> list[ImageRecord]:
-        """Every pull that is neither READY nor EXPIRED, oldest first."""
+    def list_queue(self, system: str, puller: int | None = None) -> list[ImageRecord]:
+        """Every pull, or those of one user, that is neither READY nor EXPIRED, oldest first."""
 
     def list_expired(self, system: str, now: float) -> list[ImageRecord]:
         """Every READY image whose expiration has passed."""

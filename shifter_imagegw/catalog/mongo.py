@@ -108,9 +108,11 @@ class MongoCatalog:
         with self._using("images") as images:
             return _records(images.find({"system": system, "status": READY}, HIDDEN))
 
-    def list_queue(self, system: str) -> list[ImageRecord]:
+    def list_queue(self, system: str, puller: int | None = None) -> list[ImageRecord]:
+        queued: Document = {"system": system, "status": {"$in": [*JOB_STATUSES, _FAILURE]}}
+        if puller is not None:
+            queued["puller"] = puller
         with self._using("images") as images:
-            queued = {"system": system, "status": {"$in": [*JOB_STATUSES, _FAILURE]}}
             return _records(images.find(queued, HIDDEN))
 
     def list_expired(self, system: str, now: float) -> list[ImageRecord]:

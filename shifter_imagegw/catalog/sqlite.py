@@ -94,8 +94,11 @@ class SqliteCatalog:
     def list_ready(self, system: str) -> list[ImageRecord]:
         return self._list("system = ? AND state = 'READY'", (system,))
 
-    def list_queue(self, system: str) -> list[ImageRecord]:
-        return self._list(f"system = ? AND state IN ({JOBS_SQL}, 'FAILURE')", (system,))
+    def list_queue(self, system: str, puller: int | None = None) -> list[ImageRecord]:
+        queued = f"system = ? AND state IN ({JOBS_SQL}, 'FAILURE')"
+        if puller is None:
+            return self._list(queued, (system,))
+        return self._list(f"{queued} AND puller = ?", (system, puller))
 
     def list_expired(self, system: str, now: float) -> list[ImageRecord]:
         expired = "system = ? AND state = 'READY' AND expiration < ?"

@@ -648,6 +648,17 @@ def test_what_a_user_has_in_the_queue_is_counted_on_all_systems(catalog, image_w
     assert [catalog.count_queued(puller) for puller in (5, 6, 7)] == [2, 1, 0]
 
 
+def test_the_queue_of_one_user_is_listed(catalog, image_with):
+    publish_in(catalog, image_with(), puller=2)
+    for tag, puller in (("app:2", 1), ("app:3", 2), ("app:4", 2)):
+        catalog.add_pull(new_pull(tag, puller=puller), NOW)
+    catalog.fail(claim_in(catalog), "no")
+
+    tags = [record.pull_tag for record in catalog.list_queue("mycluster", 2)]
+
+    assert tags == ["app:3", "app:4"]
+
+
 def test_usage_counts_the_ready_images_of_who_pulled_them_first(catalog, image_with):
     publish_in(catalog, image_with(size=100), "a:1", puller=5)
     publish_in(catalog, image_with(size=100), "b:1", puller=6)
