@@ -46,13 +46,26 @@ def is_dead(worker: str) -> bool:
     pid, _, _ = process.partition(":")
     if place != machine() or not pid.isdecimal():
         return False
-    return worker_name(int(pid)) != worker
+    return worker_name(int(pid)) != worker and not _is_hidden(int(pid))
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether there is a process that /proc shows to its own account only (hidepid)."""
+    if _fields_of(pid) is not None:
+        return False
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return _fields_of(pid) is None  # else it has just begun
 
 
 def _fields_of(pid: int) -> list[str] | None:
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
+    except (FileNotFoundError, PermissionError, ProcessLookupError):
         return None
     # The program's name, in parentheses, may itself hold spaces and parentheses.
     return stat.rpartition(")")[2].split()

@@ -49,6 +49,34 @@ def test_a_process_that_has_ended_has_no_name():
     assert worker_name(pid) is None
 
 
+@pytest.fixture
+def hidden(monkeypatch):
+    """`hidden(pid)`: have /proc show this process to its own account only, which is another."""
+
+    def hide(hidden_pid):
+        kill, fields_of = os.kill, process_names._fields_of
+
+        def forbidden(pid, number):
+            if pid == hidden_pid:
+                raise PermissionError
+            kill(pid, number)
+
+        monkeypatch.setattr(os, "kill", forbidden)
+        monkeypatch.setattr(
+            process_names, "_fields_of", lambda pid: None if pid == hidden_pid else fields_of(pid)
+        )
+
+    return hide
+
+
+def test_nothing_is_known_of_a_process_that_is_hidden(hidden):
+    own = worker_name(os.getpid())
+
+    hidden(os.getpid())
+
+    assert not is_dead(own)
+
+
 @pytest.mark.parametrize("name", ["", "x", "another:1:1", ":::"])
 def test_nobody_is_dead_whose_name_says_nothing_here(name):
     assert not is_dead(name)
