@@ -20,6 +20,7 @@ class SourceImage:
     digest: str  # `sha256:…` of all that the image is made of
     config: ImageConfig = dataclasses.field(default_factory=ImageConfig)
     private: bool = False
+    is_private_known: bool = True  # else it only counts as private
     user: str | None = None  # who imported it
 
 

@@ -64,7 +64,7 @@ class Pull:
         """Make the image that the job asks for; its record, READY."""
         self._require_possible()
         with self._origin() as origin:
-            image = self._claim_id(origin.resolve())
+            image = self._private_or_not(self._claim_id(origin.resolve()))
             if self._is_delivered(image):
                 with self._indexed(image):
                     return self._publish(image, self._deliver_metadata(image))
@@ -105,6 +105,14 @@ class Pull:
         log.info("id taken image=%s instead=%s", image.image_id, own_id)
         self._hold(own_id)
         return dataclasses.replace(image, image_id=own_id)
+
+    def _private_or_not(self, image: SourceImage) -> SourceImage:
+        """What the registry did not say, because it was asked too often, may be known here."""
+        if not image.is_private_known:
+            existing = self._existing(image)
+            if existing is not None and not existing.is_restricted:
+                return dataclasses.replace(image, private=False)
+        return image
 
     def _hold(self, image_id: str) -> None:
         is_told = False

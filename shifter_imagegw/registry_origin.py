@@ -72,6 +72,7 @@ class RegistryOrigin(StreamedOrigin):
             digest=image.digest,
             config=image.config,
             private=image.used_credentials,
+            is_private_known=not image.was_limited,
         )
 
     def write_tar(self, out: BinaryIO) -> FlattenReport:

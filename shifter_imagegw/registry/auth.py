@@ -4,8 +4,8 @@
 Nothing is sent that was not asked for. Access to a repository is tried without any authorization,
 then with a token for everybody, and only then with the credentials; so it is known whether an
 image is private. Whoever has credentials shows them, too, where a registry has answered enough
-questions of everybody's for now; that image then counts as private. Credentials go to the endpoint
-itself, or to the https token server it names.
+questions of everybody's for now; that image then counts as private where nothing else is known of
+it. Credentials go to the endpoint itself, or to the https token server it names.
 """
 
 from __future__ import annotations
@@ -80,6 +80,7 @@ class _Access:
     bearer: Challenge | None = None
     offers_basic: bool = False
     accepted: Authorization | None = None
+    is_limited: bool = False
 
 
 class Authorizer:
@@ -114,6 +115,11 @@ class Authorizer:
         with self._lock:
             return self._accesses.get(repository, _Access()).current.stage
 
+    def is_limited(self, repository: str) -> bool:
+        """Whether credentials were shown only because everybody's questions were too many."""
+        with self._lock:
+            return self._accesses.get(repository, _Access()).is_limited
+
     def accept(self, repository: str, authorization: Authorization) -> None:
         """Remember that `authorization` was enough."""
         with self._lock:
@@ -130,6 +136,7 @@ class Authorizer:
             if access.current != refused:
                 return access.current  # another thread was here first
             _learn(access, challenges)
+            access.is_limited |= status == 429
             next_one = self._renewed(access, repository, status) or self._next(access, repository)
             if next_one is not None:
                 access.current = next_one
@@ -166,6 +173,7 @@ class Authorizer:
             except TooManyRequestsError:
                 if self._credentials is None:
                     raise
+                access.is_limited = True
             except RegistryError as error:
                 if error.retriable or self._credentials is None:
                     raise

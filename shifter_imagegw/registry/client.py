@@ -45,7 +45,8 @@ class ResolvedImage:
 
     `digest` is that of the image manifest finally chosen, never of an index. `repository` is as
     the registry knows it. Layers are in their order, the lowest first. `used_credentials` says
-    that the image could not be read without: it is private.
+    that the image could not be read without: it is private; or, with `was_limited`, that others
+    had asked too often, so that nobody knows.
     """
 
     repository: str
@@ -54,6 +55,7 @@ class ResolvedImage:
     config: ImageConfig
     layers: tuple[Descriptor, ...]
     used_credentials: bool
+    was_limited: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,6 +159,7 @@ class RegistryClient:
             config=config,
             layers=manifest.layers,
             used_credentials=self._authorizer.stage(repository) is Stage.CREDENTIALS,
+            was_limited=self._authorizer.is_limited(repository),
         )
 
     def _resolved_schema1(self, repository: str, fetched: _Fetched, what: str) -> ResolvedImage:
@@ -175,6 +178,7 @@ class RegistryClient:
                 for digest in manifest.layer_digests
             ),
             used_credentials=self._authorizer.stage(repository) is Stage.CREDENTIALS,
+            was_limited=self._authorizer.is_limited(repository),
         )
 
     def _manifest(self, name: RepositoryName, wanted: str, what: str) -> _Fetched:

@@ -35,8 +35,9 @@ PULLER = 1234
 class Registry:
     """Stands in for a registry's client: knows one image, and remembers what it was asked."""
 
-    def __init__(self, *, private=False, missing=False):
+    def __init__(self, *, private=False, limited=False, missing=False):
         self.private = private
+        self.limited = limited  # it was asked too often to say whether it is
         self.missing = missing
 
     def __call__(self, endpoint, credentials, **_options):
@@ -68,6 +69,7 @@ class Registry:
             ),
             layers=(),
             used_credentials=self.private,
+            was_limited=self.limited,
         )
 
 
@@ -162,6 +164,29 @@ def test_the_metadata_says_what_the_image_says(run_pull, delivered):
     assert (metadata.format, metadata.env, metadata.workdir) == ("squashfs", ["A=1"], "/w")
     assert (metadata.entry, metadata.command) == (["/entry"], ["x"])
     assert (metadata.user_acl, metadata.group_acl) == (None, None)
+
+
+def test_a_limit_of_requests_makes_no_public_image_private(run_pull, delivered):
+    run_pull(Registry(), puller=1)
+
+    record = run_pull(Registry(private=True, limited=True), puller=2)
+
+    assert (record.private, record.user_acl) == (False, ())
+    assert "ACL" not in (delivered / f"{IMAGE_ID}.meta").read_text()
+
+
+def test_an_image_of_which_nothing_is_known_counts_as_private(run_pull, delivered):
+    record = run_pull(Registry(private=True, limited=True))
+
+    assert (record.private, record.user_acl) == (True, (PULLER,))
+
+
+def test_a_limit_of_requests_opens_no_private_image(run_pull, delivered):
+    run_pull(Registry(private=True), puller=1)
+
+    record = run_pull(Registry(private=True, limited=True), puller=2)
+
+    assert (record.private, record.user_acl) == (True, (1, 2))
 
 
 def test_a_private_image_without_lists_is_for_its_puller_alone(run_pull, delivered):

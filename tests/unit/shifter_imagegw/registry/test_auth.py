@@ -142,7 +142,7 @@ def test_a_password_may_hold_colons_and_any_letter(tls_registry, connect):
 
     image = connect(tls_registry, Credentials("bob", "a:b::ü€漢")).resolve(APP, AMD64)
 
-    assert image.used_credentials
+    assert (image.used_credentials, image.was_limited) == (True, False)
 
 
 def test_a_user_name_with_a_colon_is_refused(tls_registry, connect):
@@ -449,7 +449,7 @@ def test_where_everybody_has_asked_enough_the_credentials_are_shown(
     image = connect(tls_registry, alice).resolve(APP, AMD64)
 
     assert image.digest == digest
-    assert image.used_credentials
+    assert (image.used_credentials, image.was_limited) == (True, True)
     assert slept == []
 
 
