@@ -16,7 +16,7 @@ from typing import Any
 
 from celery import Celery
 from kombu.entity import Exchange, Queue
-from kombu.exceptions import KombuError
+from kombu.exceptions import KombuError, OperationalError
 
 from shifter_imagegw.config import GatewayConfig
 from shifter_imagegw.errors import ConfigError
@@ -32,7 +32,7 @@ _REST_SECONDS = 5.0  # for which a broker that is away is not asked again
 # longer than the longest job; nobody waits for it, because the sweep sends another message.
 _LONGER_THAN_ANY_JOB = timedelta(hours=1)
 
-# What kombu and the client of Redis below it raise when the broker is away or refuses.
+# What kombu raises when the broker is away or refuses.
 _AWAY = (OSError, KombuError)
 
 _SETTINGS: Mapping[str, Any] = {
@@ -77,7 +77,10 @@ class Nudges:
 
     def _count(self, system: str) -> int:
         with self._app.pool.acquire(block=True) as connection:
-            return int(connection.default_channel.client.llen(system))
+            try:
+                return int(connection.default_channel.client.llen(system))
+            except (*connection.connection_errors, *connection.channel_errors) as error:
+                raise OperationalError(str(error)) from error  # as kombu does where it is asked
 
     def _ask(self, question: Callable[[], int]) -> int | None:
         # One thread finds out that the broker is away, and the others do not wait for it in turn.
