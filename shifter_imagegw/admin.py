@@ -72,7 +72,13 @@ def status(config_path: Path, as_json: bool) -> None:
 @json_option
 @system_option
 def queue(config_path: Path, as_json: bool, system: str | None) -> None:
-    """List pulls, imports and removals that wait, run or have failed, oldest first."""
+    """List pulls, imports and removals that wait, run or have failed, oldest first.
+
+    \b
+    Examples:
+      shifter-gateway queue --system mycluster
+      shifter-gateway queue --json | jq '.[] | select(.state == "FAILURE") | .message'
+    """
     config = _load(config_path)
     catalog = open_catalog(config)
     jobs = [
@@ -100,6 +106,10 @@ def release(config_path: Path, worker: str) -> None:
 
     Not needed as a rule: a lease ends by itself, 20 seconds after its worker fell silent. `status`
     names the workers.
+
+    \b
+    Example:
+      shifter-gateway release node7.4c1d22f0:4711:83245
     """
     config = _load(config_path)
     catalog = open_catalog(config)
@@ -185,6 +195,10 @@ def cache(config_path: Path, as_json: bool, trim: bool) -> None:
 
     Workers trim the cache by themselves, after each pull and every now and then; nothing that a
     pull uses is ever removed.
+
+    \b
+    Example:
+      shifter-gateway cache --trim
     """
     config = _load(config_path)
     blobs = BlobCache(config.cache_directory)
@@ -229,7 +243,8 @@ def key(path: Path | None) -> None:
 
     \b
     Example:
-      sudo -u shifter shifter-gateway key --write /etc/shifter/gateway.key
+      shifter-gateway key --write /etc/shifter/gateway.key
+      chown shifter: /etc/shifter/gateway.key
     """
     text = f"{new_key()}\n"
     if path is None:

@@ -76,6 +76,10 @@ def serve(
 
     Pulls that are running then go back to the queue, and the next start takes them up again; so
     does a start after a crash. Each event is one line on standard error.
+
+    \b
+    Example:
+      runuser -u shifter -- shifter-gateway serve --bind 0.0.0.0:5000
     """
     config = configuration.load(config_path)
     logs.configure(config, "serve")
@@ -110,6 +114,10 @@ def api(
     """Run the API alone until SIGTERM or Ctrl-C; Celery workers do the pulls.
 
     It starts while MongoDB and Redis are away, and answers when they are there.
+
+    \b
+    Example:
+      runuser -u shifter -- shifter-gateway api --bind 0.0.0.0:5000 --processes 4
     """
     config = configuration.load(config_path)
     logs.configure(config, "api")

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from cryptography.fernet import Fernet
 
 from shifter_imagegw import orphans
+from shifter_imagegw.admin import COMMANDS
 from shifter_imagegw.catalog.sqlite import SqliteCatalog
 from shifter_imagegw.command import main
 from shifter_imagegw.process_names import worker_name
@@ -360,3 +361,11 @@ def test_each_command_has_help_that_says_what_it_does(name):
 
     assert answer.exit_code == 0
     assert answer.output.splitlines()[2].strip()
+
+
+@pytest.mark.parametrize("name", ["serve", "api", *(command.name for command in COMMANDS)])
+def test_each_command_has_an_example(name):
+    answer = CliRunner().invoke(main, [name, "--help"])
+
+    example = answer.output.partition("\n  Example")[2]
+    assert f"shifter-gateway {name}" in example
