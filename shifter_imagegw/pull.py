@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 # A variable of the original's workers: .meta files get no access lists.
 _NO_ACL_IN_METADATA = "DISABLE_ACL_METADATA"
 
+_MOST_NAMES = 1000  # of one image
+
 T = TypeVar("T")
 
 
@@ -65,6 +67,7 @@ class Pull:
         self._require_possible()
         with self._origin() as origin:
             image = self._private_or_not(self._claim_id(origin.resolve()))
+            self._require_room_for_name(image)
             if self._is_delivered(image):
                 with self._indexed(image):
                     return self._publish(image, self._deliver_metadata(image))
@@ -105,6 +108,16 @@ class Pull:
         log.info("id taken image=%s instead=%s", image.image_id, own_id)
         self._hold(own_id)
         return dataclasses.replace(image, image_id=own_id)
+
+    def _require_room_for_name(self, image: SourceImage) -> None:
+        """Refuse one name too many: whoever looks up the image by any of them is told all."""
+        existing = self._existing(image)
+        names = existing.tags if existing is not None else ()
+        if len(names) >= _MOST_NAMES and self._record.pull_tag not in names:
+            raise PullError(
+                f"cannot give the image another name: it has {len(names)} on"
+                f" {self._record.system}, the first of them {names[0]!r}: use one of these"
+            )
 
     def _private_or_not(self, image: SourceImage) -> SourceImage:
         """What the registry did not say, because it was asked too often, may be known here."""

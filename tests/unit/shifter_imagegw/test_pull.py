@@ -166,6 +166,17 @@ def test_the_metadata_says_what_the_image_says(run_pull, delivered):
     assert (metadata.user_acl, metadata.group_acl) == (None, None)
 
 
+def test_an_image_gets_no_end_of_names(run_pull, delivered, monkeypatch):
+    monkeypatch.setattr(pull, "_MOST_NAMES", 2)
+    for tag in ("lib/foo:1", "lib/foo:2"):
+        run_pull(Registry(), tag)
+
+    with pytest.raises(PullError, match="it has 2 on cori, the first of them 'lib/foo:1'"):
+        run_pull(Registry(), "lib/foo:3")
+
+    assert run_pull(Registry(), "lib/foo:2").tags == ("lib/foo:1", "lib/foo:2")
+
+
 def test_a_limit_of_requests_makes_no_public_image_private(run_pull, delivered):
     run_pull(Registry(), puller=1)
 
