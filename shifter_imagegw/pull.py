@@ -20,6 +20,7 @@ from shifter_imagegw import formats, importers, registry_origin
 from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.config import GatewayConfig
 from shifter_imagegw.delivery import Delivery, tag_index
+from shifter_imagegw.errors import PullError
 from shifter_imagegw.lease import Lease
 from shifter_imagegw.logs import Facts
 from shifter_imagegw.origin import OpenOrigin, Origin, SourceImage
