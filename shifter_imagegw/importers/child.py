@@ -54,10 +54,10 @@ class Line:
                 data, descriptors, _, _ = socket.recv_fds(
                     self._end, _LONGEST_MESSAGE, 1, socket.MSG_CMSG_CLOEXEC
                 )
-            except TimeoutError:
+            except (TimeoutError, ConnectionResetError):
+                # The other end is gone, and had not read everything: once only it comes before
+                # what that had said.
                 continue
-            except ConnectionResetError:
-                return None
             message = json.loads(data) if data else {}
             if "defect" in message:
                 raise RuntimeError(message["defect"])

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 
 import pytest
 
 from shifter_imagegw.errors import LeaseLostError, PullError
-from shifter_imagegw.importers.child import running_as
+from shifter_imagegw.importers.child import Line, running_as
 
 
 def alive(pid):
@@ -90,3 +91,14 @@ def test_who_waits_for_it_can_be_stopped():
 def test_the_end_of_it_is_seen():
     with running_as(None, lambda line: None) as line:
         assert line.receive() is None
+
+
+def test_what_the_other_end_said_last_is_heard_though_it_was_asked_in_vain():
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        Line(ours).send({"path": "/f"})
+        Line(theirs).send({"error": "it must not"})
+        theirs.close()
+
+        assert Line(ours).receive() == ({"error": "it must not"}, [])
+        assert Line(ours).receive() is None
