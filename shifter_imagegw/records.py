@@ -153,6 +153,17 @@ class Lookup:
     image_id: str
     time: float
 
+    def to_wire(self) -> dict[str, Any]:
+        return {
+            "user": self.user,
+            "uid": self.uid,
+            "system": self.system,
+            "type": self.image_type,
+            "tag": self.tag,
+            "id": self.image_id,
+            "time": float(self.time),
+        }
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Usage:

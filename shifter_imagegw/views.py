@@ -26,7 +26,7 @@ from shifter_imagegw.auth import Authenticator, Caller
 from shifter_imagegw.config import SystemConfig
 from shifter_imagegw.errors import BadRequestError, BodyTooLongError
 from shifter_imagegw.imports import ImportSource
-from shifter_imagegw.records import ImageRecord, Lookup, PullState
+from shifter_imagegw.records import ImageRecord, PullState
 from shifter_imagegw.request_body import RequestBody
 from shifter_imagegw.service import Service
 
@@ -113,7 +113,7 @@ def metrics(system: str) -> Response:
     where = _service().system(system)
     caller = _caller(where)
     lookups = _service().list_lookups(where, caller, _limit())
-    return _answer([_looked_up(lookup) for lookup in lookups])
+    return _answer([lookup.to_wire() for lookup in lookups])
 
 
 def _service() -> Service:
@@ -154,18 +154,6 @@ def _progress(record: ImageRecord) -> Response:
     """A record as those see it who ask again until it has ended."""
     shown = _SHOWN_AS.get(record.state, record.state)
     return _answer(record.to_wire() | {"status": shown.value})
-
-
-def _looked_up(lookup: Lookup) -> dict[str, Any]:
-    return {
-        "user": lookup.user,
-        "uid": lookup.uid,
-        "system": lookup.system,
-        "type": lookup.image_type,
-        "tag": lookup.tag,
-        "id": lookup.image_id,
-        "time": float(lookup.time),
-    }
 
 
 def _limit() -> int:

@@ -24,7 +24,6 @@ from shifter_imagegw.catalog.mongo_documents import (
     JOB_STATUSES,
     NOBODYS,
     id_of,
-    lookup_document,
     lookup_of,
     new_document,
     progress,
@@ -218,7 +217,7 @@ class MongoCatalog:
 
     def add_lookup(self, lookup: Lookup) -> None:
         with self._using("metrics") as metrics:
-            metrics.with_options(write_concern=QUICK).insert_one(lookup_document(lookup))
+            metrics.with_options(write_concern=QUICK).insert_one(lookup.to_wire())
 
     # What workers do
 

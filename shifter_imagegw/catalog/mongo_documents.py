@@ -157,18 +157,6 @@ def state_of(status: object) -> PullState:
     return OLD_STATUSES.get(str(status), PullState.FAILURE)
 
 
-def lookup_document(lookup: Lookup) -> Document:
-    return {
-        "user": lookup.user,
-        "uid": lookup.uid,
-        "system": lookup.system,
-        "type": lookup.image_type,
-        "tag": lookup.tag,
-        "id": lookup.image_id,
-        "time": lookup.time,
-    }
-
-
 def lookup_of(document: Mapping[str, Any]) -> Lookup:
     return Lookup(
         user=str(document.get("user", "")),

@@ -34,8 +34,6 @@ from shifter_imagegw.flatten.tar_reader import (
 )
 from shifter_imagegw.flatten.tar_writer import IMPLIED_MODE, TarWriter
 
-_ALWAYS = 1 << 30  # above the number of any layer
-
 
 class NotTopDownError(Exception):
     """What these layers make cannot be told from the topmost down."""

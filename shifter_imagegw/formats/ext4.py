@@ -19,7 +19,7 @@ from shifter_imagegw.errors import ConversionError
 from shifter_imagegw.flatten import StreamSpoiledError
 from shifter_imagegw.formats import ext4_layout as layout
 from shifter_imagegw.formats.ext4_writer import Ext4Writer
-from shifter_imagegw.formats.received import Received
+from shifter_imagegw.formats.received import receive
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -95,11 +95,7 @@ def _made(write_tar: Callable[[BinaryIO], T], image: Path, options: Ext4Options)
     out = _Out(image)
     try:
         tree = Ext4Writer(cast("BinaryIO", out), options.label)
-        stream = Received(tree)
-        result = write_tar(cast("BinaryIO", stream))
-        stream.require_complete()
-        tree.finish()
-        return result
+        return receive(write_tar, tree)
     finally:
         out.close()
 

@@ -8,7 +8,7 @@ the flattener keeps out of images can come in here.
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar, cast
 
 from shifter_imagegw.errors import ConversionError
 from shifter_imagegw.flatten.names import show
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from _typeshed import ReadableBuffer
+
+T = TypeVar("T")
 
 _FILE, _HARD_LINK, _SYMLINK, _DIRECTORY, _LONG_NAME, _LONG_LINK = b"0125LK"
 _LONGEST_NAME = 1 << 20  # bytes; that of the flattener is 4096
@@ -42,6 +44,18 @@ class Tree(Protocol):
         """Take some more of the bytes of the file that was begun."""
 
     def end_file(self) -> None: ...
+
+    def finish(self) -> None:
+        """Do what can be done only when everything is there."""
+
+
+def receive(write_tar: Callable[[BinaryIO], T], tree: Tree) -> T:
+    """Have all that `write_tar` writes made by the tree; give what `write_tar` gives."""
+    stream = Received(tree)
+    result = write_tar(cast("BinaryIO", stream))
+    stream.require_complete()
+    tree.finish()
+    return result
 
 
 class Received(io.RawIOBase):

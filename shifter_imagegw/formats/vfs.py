@@ -18,7 +18,7 @@ from shifter_imagegw.errors import ConversionError
 from shifter_imagegw.flatten import StreamSpoiledError
 from shifter_imagegw.flatten.names import show
 from shifter_imagegw.flatten.tar_writer import IMPLIED_MODE
-from shifter_imagegw.formats.received import Received
+from shifter_imagegw.formats.received import receive
 from shifter_imagegw.run import run
 
 T = TypeVar("T")
@@ -65,11 +65,7 @@ def is_cut_short(image: Path) -> bool:
 def _made(write_tar: Callable[[BinaryIO], T], image: Path) -> T:
     tree = _Unpacked(image)
     try:
-        stream = Received(tree)
-        result = write_tar(cast("BinaryIO", stream))
-        stream.require_complete()
-        tree.finish()
-        return result
+        return receive(write_tar, tree)
     finally:
         tree.close()
 
