@@ -162,7 +162,7 @@ def test_a_pull_with_logins_needs_a_key_that_api_and_workers_share(
             "Error: -Q gamma: no such system in Platforms, which has alpha, beta",
         ),
         ({}, ["-P", "threads"], "Error: pulls need Celery's prefork pool"),
-        ({"KeyFile": "/none"}, [], "Error: cannot read KeyFile '/none'"),
+        ({"KeyFile": "/none"}, [], "Error: KeyFile '/none' is not there"),
     ],
     ids=["no-broker", "unknown-system", "threads", "no-key"],
 )
