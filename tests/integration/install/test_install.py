@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import marshal
 import os
 import shutil
@@ -140,6 +141,17 @@ def test_the_gateway_command_finds_the_installed_configuration(installation, scr
 
     assert done.returncode == 1
     assert str(installation.sysconfdir / "imagemanager.json") in done.stdout
+
+
+def test_examples_name_the_places_of_this_installation(installation):
+    gateway = json.loads(
+        (installation.sysconfdir / "imagemanager.production.json.example").read_text()
+    )
+    runtime = (installation.sysconfdir / "udiRoot.conf.example").read_text()
+
+    assert gateway["KeyFile"] == str(installation.sysconfdir / "gateway.key")
+    assert f"\netcPath = {installation.sysconfdir}/shifter_etc_files\n" in runtime
+    assert f"\nudiRootPath = {installation.prefix}\n" in runtime
 
 
 def test_a_prefix_that_somebody_else_can_change_is_refused(script, tmp_path):
