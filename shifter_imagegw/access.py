@@ -77,6 +77,23 @@ def has_acl(record: ImageRecord, asked: Acl, *, exactly: bool) -> bool:
     )
 
 
+def asked_by(puller: int, lists: Acl) -> Acl:
+    """The lists that `puller` asks for: they are in them themselves, and last (see below)."""
+    others = tuple(uid for uid in lists.users if uid != puller)
+    return Acl(users=(*others, puller), groups=lists.groups)
+
+
+def has_acl_and_pullers(record: ImageRecord, asked: Acl) -> bool:
+    """Whether a record has the lists that its puller asked for, and else only who pulled it since.
+
+    Those are let in behind them (`records.acl_after_pull`). As a puller's own lists end with the
+    puller, no shorter ones of theirs are taken for the beginning of these.
+    """
+    users, groups = record.user_acl or (), record.group_acl or ()
+    own = users[: len(asked.users)]
+    return set(own) == set(asked.users) and set(groups) == set(asked.groups)
+
+
 def _is_among(caller: Caller, names: Collection[str]) -> bool:
     """Whether a list of the configuration means the caller; a number in it is a uid."""
     if str(caller.uid) in names:

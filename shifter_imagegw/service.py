@@ -164,7 +164,7 @@ class Service:
             puller = ready.puller or caller.uid  # an administrator acts for who pulled it
         if asked:
             # Only the user: the caller's first group may be one that everybody is in.
-            asked = asked | Acl(users=(puller,))
+            asked = access.asked_by(puller, asked)
         if ready is not None and not self._needs_pull(ready, reference, system, caller, asked):
             return ready
         logins = self._usable_logins(reference, caller)
@@ -280,7 +280,10 @@ class Service:
             # read it, and an import of somebody else's only has the same name.
             return True
         may_change_acl = access.may_change_acl(ready, caller, system)
-        if asked and not access.has_acl(ready, asked, exactly=may_change_acl):
+        # Else who sets lists, and others who pull the image at the same time, undo each other's
+        # pulls for ever: none of them finds what they ask for.
+        is_answer = self._jobs.is_recent(ready) and access.has_acl_and_pullers(ready, asked)
+        if asked and not is_answer and not access.has_acl(ready, asked, exactly=may_change_acl):
             if not may_change_acl:
                 raise NotPermittedError(
                     f"{reference} is on {system.name} already, and who may use it is set by who "

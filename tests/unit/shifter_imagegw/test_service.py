@@ -223,6 +223,36 @@ def test_lists_do_not_tell_whether_there_is_an_image_that_the_caller_may_not_rea
     assert gateway.work().user_acl == (5, 1001, 1002)
 
 
+def test_who_sets_lists_and_who_pulls_the_image_meanwhile_both_get_it(gateway):
+    lists = Acl(users=(5,))
+    pull(gateway, ALICE, lists)
+    gateway.work()
+    assert pull(gateway, BOB).state is PullState.INIT
+    image = gateway.work()
+    assert image.user_acl == (5, 1001, 1002)
+
+    assert pull(gateway, ALICE, lists) == image
+    assert pull(gateway, BOB) == image
+
+
+@pytest.mark.parametrize("narrower", [Acl(), Acl(users=(5,)), Acl(users=(5, 6))], ids=str)
+@pytest.mark.parametrize("wider", [(1001, 5, 6, 7), (5, 1001, 6, 7), (5, 6, 1001, 7)])
+def test_lists_that_are_made_shorter_at_once_are_set_all_the_same(gateway, wider, narrower):
+    narrower = narrower | Acl(users=(1001,))
+    pull(gateway, ALICE, Acl(users=wider))
+    gateway.work()
+
+    assert pull(gateway, ALICE, narrower).state is PullState.INIT
+    assert set(gateway.work().user_acl) == set(narrower.users)
+
+
+def test_groups_that_are_taken_from_the_lists_at_once_are_taken(gateway):
+    pull(gateway, ALICE, Acl(users=(5,), groups=(7, 8)))
+    gateway.work()
+
+    assert pull(gateway, ALICE, Acl(users=(5,), groups=(7,))).state is PullState.INIT
+
+
 # What a failure does
 
 

@@ -148,7 +148,7 @@ def test_a_wrong_method_says_which_are_right(gateway):
         ('{"allowed_uids": "5,6"}', (5, 6, 1001), ()),
         ('{"allowed_uids": " 5, 6 ", "allowed_gids": "7"}', (5, 6, 1001), (7,)),
         ('{"allowed_gids": [7, 8, 7]}', (1001,), (7, 8)),
-        ('{"allowed_uids": "1001,5"}', (1001, 5), ()),
+        ('{"allowed_uids": "1001,5"}', (5, 1001), ()),
         ('{"other": 1}', (), ()),
     ],
 )
