@@ -256,6 +256,25 @@ def test_who_removes_an_image_and_comes_late_takes_no_name_away(catalog, tmp_pat
     assert [entry.image_id for entry in delivery.indexed()] == [IMAGE_ID]
 
 
+def test_no_name_means_an_image_that_could_not_be_removed(catalog, tmp_path, claim):
+    class ReadOnly(LocalDelivery):
+        def remove(self, *_arguments):
+            raise DeliveryError("cannot remove it")
+
+    delivery = ReadOnly(SYSTEM, tmp_path)
+    catalog.publish(claim, image(), now=2.0)
+    delivery.index("docker", TAG, IMAGE_ID)
+    catalog.add_expire(catalog.find_ready(SYSTEM, "docker", TAG))
+
+    def remove(lease):
+        expire.run(lease, catalog=catalog, delivery=delivery)
+
+    worker(catalog, expire=remove).work_once()
+
+    assert record_of(catalog).status_message == "cannot remove it"
+    assert delivery.indexed() == []
+
+
 def test_an_expire_job_that_fails_says_why(catalog, claim):
     catalog.publish(claim, image(), now=2.0)
     catalog.add_expire(catalog.find_ready(SYSTEM, "docker", TAG))
