@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import json
 import logging
-import pwd
 import re
 import sys
 import time
@@ -21,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 from gunicorn.glogging import Logger
 
+from shifter_imagegw import accounts
 from shifter_imagegw.config import GatewayConfig, LogFormat
 from shifter_imagegw.redaction import Redactor
 
@@ -211,10 +211,7 @@ def _is_ours(name: str) -> bool:
 
 @functools.lru_cache(maxsize=1024)
 def _name_of(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except (KeyError, OverflowError):
-        return str(uid)
+    return accounts.name_of(uid) or str(uid)
 
 
 def _login_of(url: str) -> str:

@@ -82,6 +82,10 @@ def load(path: str) -> RuntimeConfig:
     try:
         with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
             text = file.read()
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"cannot read {path}: there is no such file; start from udiRoot.conf.example beside it"
+        ) from error
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     return parse(text, path)
