@@ -120,6 +120,23 @@ def test_a_server_that_is_away_is_not_waited_for_long(own_mongod):
     catalog.close()
 
 
+def test_a_replica_set_that_was_never_begun_is_said_to_be_so():
+    def prepare(_):
+        raise pymongo.errors.ServerSelectionTimeoutError(
+            'No servers match selector "Primary()", Timeout: 5.0s, Topology Description: <…>'
+        )
+
+    connection = mongo_connection.MongoConnection("mongodb://127.0.0.1:1", "Shifter", prepare)
+    with pytest.raises(CatalogError) as caught, connection.using("images"):
+        pass
+    connection.close()
+
+    assert str(caught.value).endswith(
+        '(No servers match selector "Primary()": a replica set has a primary only after '
+        "rs.initiate())"
+    )
+
+
 def test_what_is_asked_while_the_server_starts_anew_waits_for_it(own_mongod):
     catalog = open_at(address_of(own_mongod.database()))
     ask(catalog)
