@@ -215,7 +215,9 @@ def test_needless_slashes_are_taken_from_paths():
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
-    with pytest.raises(ConfigError, match=r"cannot read .*/none: there is no such file; start from udiRoot"):
+    with pytest.raises(
+        ConfigError, match=r"cannot read .*/none: there is no such file; start from udiRoot"
+    ):
         configs.load(str(tmp_path / "none"))
 
 
