@@ -25,13 +25,16 @@ class SourceImage:
 
 
 class Origin(Protocol):
-    """One image at its origin; its methods are called in this order, the last two not always.
+    """One image at its origin; its methods are called in this order, but for the first not always.
 
     Raises `PullError` and its like with the reason.
     """
 
     def resolve(self) -> SourceImage:
         """Find out what the image is."""
+
+    def require_readable(self) -> None:
+        """Have the origin show that the user may read all of the image, which is here already."""
 
     def is_ready_made(self, format: str) -> bool:
         """Whether the origin holds an image file of this format that is taken as it is."""
@@ -45,6 +48,9 @@ class Origin(Protocol):
 
 class StreamedOrigin:
     """What all origins have in common that hold no image file."""
+
+    def require_readable(self) -> None:
+        pass
 
     def is_ready_made(self, format: str) -> bool:
         return False

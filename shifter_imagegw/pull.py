@@ -70,6 +70,7 @@ class Pull:
             image = self._private_or_not(self._claim_id(origin.resolve()))
             self._require_room_for_name(image)
             if self._is_delivered(image):
+                origin.require_readable()
                 with self._indexed(image):
                     return self._publish(image, self._deliver_metadata(image))
             with self._staging(image) as staged:

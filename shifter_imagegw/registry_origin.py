@@ -75,6 +75,12 @@ class RegistryOrigin(StreamedOrigin):
             is_private_known=not image.was_limited,
         )
 
+    def require_readable(self) -> None:
+        assert self._image is not None  # resolve() comes first
+        for digest in dict.fromkeys(layer.digest for layer in self._image.layers):
+            self._lease.require_held()
+            self._client.require_blob(self._image.repository, digest)
+
     def write_tar(self, out: BinaryIO) -> FlattenReport:
         """Download and flatten, both at the same time; nothing is unpacked to disk."""
         assert self._image is not None  # resolve() comes first

@@ -108,6 +108,7 @@ class BlobCache:
                     report(-reported)
                 reported = self._with_room_for(descriptor.size, download)
             if not reported:
+                client.require_blob(repository, descriptor.digest, stop)
                 report(descriptor.size)
         return path
 

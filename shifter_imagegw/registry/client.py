@@ -139,6 +139,25 @@ class RegistryClient:
         with self._get(repository, f"blobs/{digest}", headers, what, bound=True) as answer:
             yield answer
 
+    def require_blob(
+        self, repository: str, digest: str, stop: threading.Event | None = None
+    ) -> None:
+        """Have the registry say that we may read a blob of this repository, which we have.
+
+        A registry may take a manifest without the layers that it names: who knows their digests
+        must not get from us what the registry has not shown them.
+        """
+        repository = repository_at(self.endpoint, repository)
+        what = f"blob {digest} of {self.endpoint.label}/{repository}"
+
+        def ask() -> None:
+            first_byte = {"Range": "bytes=0-0"}
+            with self._get(repository, f"blobs/{digest}", first_byte, what, bound=True) as answer:
+                if answer.status == 206:
+                    answer.read_some(1)  # so that the connection can be used again
+
+        self.attempts(stop).run(ask)
+
     def _resolved(
         self, repository: str, fetched: _Fetched, manifest: Manifest, what: str
     ) -> ResolvedImage:

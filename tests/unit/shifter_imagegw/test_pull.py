@@ -20,14 +20,17 @@ from shifter_imagegw.records import NewPull, PullState
 from shifter_imagegw.registry import (
     BlobCache,
     Credentials,
+    Descriptor,
     ImageConfig,
     ManifestNotFoundError,
     Platform,
+    RegistryError,
     ResolvedImage,
 )
 
 IMAGE_ID = "ab" * 32
 IMAGE = b"hsqs" + bytes(36) + (48).to_bytes(8, "little")  # a superblock, as far as it is looked at
+LAYER = Descriptor("application/vnd.oci.image.layer.v1.tar+gzip", "sha256:" + "c" * 64, 512)
 WORKER = "node1:4711:99"
 PULLER = 1234
 
@@ -35,8 +38,9 @@ PULLER = 1234
 class Registry:
     """Stands in for a registry's client: knows one image, and remembers what it was asked."""
 
-    def __init__(self, *, private=False, limited=False, missing=False):
+    def __init__(self, *, private=False, limited=False, missing=False, hides_layers=False):
         self.private = private
+        self.hides_layers = hides_layers  # of the image, as if only its manifest were known
         self.limited = limited  # it was asked too often to say whether it is
         self.missing = missing
 
@@ -67,10 +71,15 @@ class Registry:
                 workdir="/w",
                 labels={"k": "v"},
             ),
-            layers=(),
+            layers=(LAYER,),
             used_credentials=self.private,
             was_limited=self.limited,
         )
+
+    def require_blob(self, repository, digest):
+        assert digest == LAYER.digest
+        if self.hides_layers:
+            raise RegistryError(f"there is no blob {digest}")
 
 
 @pytest.fixture
@@ -155,6 +164,17 @@ def test_the_record_says_what_the_image_says(run_pull, delivered):
     assert (record.env, record.entry, record.command) == (("A=1",), ("/entry",), ("x",))
     assert (record.workdir, record.labels) == ("/w", {"k": "v"})
     assert record.expiration > record.last_pull
+
+
+def test_an_image_that_is_here_is_not_given_to_whom_the_registry_hides_its_layers(
+    run_pull, delivered, catalog
+):
+    run_pull(Registry(private=True), user_acl=(7,))
+
+    with pytest.raises(RegistryError, match="there is no blob"):
+        run_pull(Registry(hides_layers=True), "mine/foo:1", puller=PULLER + 1)
+
+    assert catalog.find_ready_id("cori", IMAGE_ID, "squashfs").user_acl == (7,)
 
 
 def test_the_metadata_says_what_the_image_says(run_pull, delivered):

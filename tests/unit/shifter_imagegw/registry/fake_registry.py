@@ -166,12 +166,12 @@ class FakeRegistry:
         data = self.blobs.get(digest)
         if data is None:
             return _error(404, "BLOB_UNKNOWN")
-        wanted = re.fullmatch(r"bytes=(\d+)-", request.headers.get("range", ""))
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
         if wanted is None:
             return Reply(200, data)
-        start = int(wanted[1])
-        content_range = f"bytes {start}-{len(data) - 1}/{len(data)}"
-        return Reply(206, data[start:], {"Content-Range": content_range})
+        start, last = int(wanted[1]), int(wanted[2] or len(data) - 1)
+        content_range = f"bytes {start}-{last}/{len(data)}"
+        return Reply(206, data[start : last + 1], {"Content-Range": content_range})
 
     def _refusal(self, repository: str, request: Request) -> Reply | None:
         shown = request.authorization or ""

@@ -49,6 +49,13 @@ def keep_partial(cache, data, *, written_before) -> Path:
     return path.rename(f"{path}.partial")
 
 
+class Granting:
+    """A client whose registry shows everything to everybody, and sends nothing."""
+
+    def require_blob(self, repository, digest, stop):
+        pass
+
+
 @contextmanager
 def locked(path, kind):
     with path.open("rb+") as file:
@@ -85,17 +92,18 @@ def test_what_was_used_least_recently_goes_first_and_no_more_than_needed(cache):
 
 def test_a_use_is_noted_and_does_not_have_the_blob_hashed_again(cache, monkeypatch):
     old, older = keep(cache, OLD, used_before=HOUR), keep(cache, OLDER, used_before=2 * HOUR)
-    cache.fetch(None, "ns/app", layer_of(OLDER))
+    cache.fetch(Granting(), "ns/app", layer_of(OLDER))
     os.utime(older, ns=(0, older.stat().st_mtime_ns))
     monkeypatch.setattr("shifter_imagegw.registry.blobs._sha256", pytest.fail)
 
-    cache.fetch(None, "ns/app", layer_of(OLDER))
+    cache.fetch(Granting(), "ns/app", layer_of(OLDER))
     cache.trim(SIZE)
 
     assert (old.exists(), older.exists()) == (False, True)
 
 
 def test_what_a_pull_uses_stays_until_it_has_ended(registry, connect, cache):
+    registry.add_blob(OLD)
     registry.add_blob(NEW)
     old = keep(cache, OLD, used_before=HOUR)
     layers = [layer_of(OLD), layer_of(NEW)]
@@ -118,9 +126,11 @@ def test_a_process_that_is_killed_holds_no_blob_any_more(cache):
         "import sys, time; from pathlib import Path\n"
         "from shifter_imagegw.registry import BlobCache, Descriptor\n"
         "from shifter_imagegw.registry.blobs import Holds\n"
+        "class Granting:\n"
+        "    def require_blob(*_): pass\n"
         "cache = BlobCache(Path(sys.argv[1]))\n"
         "layer = Descriptor(*sys.argv[2:4], int(sys.argv[4]))\n"
-        "holds = Holds(); cache.fetch(None, 'ns/app', layer, holds=holds)\n"
+        "holds = Holds(); cache.fetch(Granting(), 'ns/app', layer, holds=holds)\n"
         "print('held', flush=True); time.sleep(60)\n"
     )
     layer = layer_of(OLD)
@@ -256,7 +266,7 @@ def test_holds_may_be_closed_twice_and_hold_what_is_added_later(cache):
     holds.close()
     holds.close()
 
-    cache.fetch(None, "ns/app", layer_of(OLD), holds=holds)
+    cache.fetch(Granting(), "ns/app", layer_of(OLD), holds=holds)
     cache.trim(0)
     was_held = path.exists()
     holds.close()
