@@ -18,11 +18,12 @@ from typing import Any
 from celery import Celery, signals
 
 from shifter_imagegw import config as configuration
-from shifter_imagegw import logs, tasks
 from shifter_imagegw.config import GatewayConfig
 from shifter_imagegw.credentials import sealer_of
 from shifter_imagegw.errors import ConfigError
-from shifter_imagegw.pool_process import STOP, PoolProcess
+from shifter_imagegw.operation import logs
+from shifter_imagegw.workers import tasks
+from shifter_imagegw.workers.pool_process import STOP, PoolProcess
 
 _CONFIG_FILE = "/etc/shifter/imagemanager.json"
 _PRIVATE = 0o077  # layers of private images are nobody else's business

@@ -6,10 +6,10 @@ from __future__ import annotations
 import click
 
 from shifter_common.errors import ShifterError
-from shifter_imagegw import admin
-from shifter_imagegw.config_check import check
-from shifter_imagegw.index_command import index
-from shifter_imagegw.serve import api, serve
+from shifter_imagegw.commands import admin
+from shifter_imagegw.commands.config_check import check
+from shifter_imagegw.commands.index import index
+from shifter_imagegw.commands.serve import api, serve
 
 
 class GatewayGroup(click.Group):

@@ -13,9 +13,9 @@ from pathlib import Path
 from flask import Flask
 
 from shifter_imagegw import config as configuration
-from shifter_imagegw import logs
+from shifter_imagegw.commands.processes import make_app
 from shifter_imagegw.credentials import sealer_of
-from shifter_imagegw.processes import make_app
+from shifter_imagegw.operation import logs
 
 _CONFIG_FILE = "/etc/shifter/imagemanager.json"
 _PRIVATE = 0o077  # as for each process of the gateway, whoever makes a directory first

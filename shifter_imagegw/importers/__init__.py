@@ -25,8 +25,8 @@ from shifter_imagegw.importers.small import Folder
 from shifter_imagegw.importers.spool import Spool
 from shifter_imagegw.importers.squashfs import SquashfsOrigin
 from shifter_imagegw.importers.users_files import UsersFiles, UsersFolder, files_of
-from shifter_imagegw.lease import Lease
-from shifter_imagegw.origin import Origin
+from shifter_imagegw.pulling.lease import Lease
+from shifter_imagegw.pulling.origin import Origin
 from shifter_imagegw.records import ImageRecord
 from shifter_imagegw.registry import Platform
 

@@ -20,7 +20,7 @@ from shifter_imagegw.importers.job import ImportJob
 from shifter_imagegw.importers.reach import Rules, open_directory
 from shifter_imagegw.importers.tar_source import read_when_ready
 from shifter_imagegw.importers.tree import Tree
-from shifter_imagegw.origin import SourceImage, StreamedOrigin
+from shifter_imagegw.pulling.origin import SourceImage, StreamedOrigin
 from shifter_imagegw.records import PullState
 
 

@@ -20,7 +20,7 @@ from shifter_imagegw.importers.archive import Archive
 from shifter_imagegw.importers.job import ImportJob
 from shifter_imagegw.importers.small import read_small
 from shifter_imagegw.importers.spool import unpacked
-from shifter_imagegw.origin import SourceImage, StreamedOrigin
+from shifter_imagegw.pulling.origin import SourceImage, StreamedOrigin
 from shifter_imagegw.records import PullState
 from shifter_imagegw.registry import ImageConfig
 from shifter_imagegw.registry.document import load

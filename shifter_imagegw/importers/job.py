@@ -8,7 +8,7 @@ import dataclasses
 from shifter_imagegw.flatten import Limits
 from shifter_imagegw.importers.identity import Importer
 from shifter_imagegw.importers.spool import Spool
-from shifter_imagegw.lease import Lease
+from shifter_imagegw.pulling.lease import Lease
 from shifter_imagegw.registry import Platform
 
 

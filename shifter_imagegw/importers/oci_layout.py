@@ -17,7 +17,7 @@ from shifter_imagegw.errors import PullError
 from shifter_imagegw.flatten import FlattenReport, flatten
 from shifter_imagegw.importers.job import ImportJob
 from shifter_imagegw.importers.small import Folder, read_small
-from shifter_imagegw.origin import SourceImage, StreamedOrigin
+from shifter_imagegw.pulling.origin import SourceImage, StreamedOrigin
 from shifter_imagegw.records import PullState
 from shifter_imagegw.registry import Descriptor, ImageConfig, media_types
 from shifter_imagegw.registry.document import Document, load

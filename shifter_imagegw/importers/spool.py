@@ -19,7 +19,7 @@ from shifter_imagegw.errors import PullError
 from shifter_imagegw.flatten import Limits
 from shifter_imagegw.flatten.limits import Budget
 from shifter_imagegw.flatten.stream import CHUNK, LayerStream
-from shifter_imagegw.lease import Lease
+from shifter_imagegw.pulling.lease import Lease
 
 
 class SpooledPath(PosixPath):

@@ -22,7 +22,7 @@ from shifter_imagegw.importers.job import ImportJob
 from shifter_imagegw.importers.repack import repack
 from shifter_imagegw.importers.spool import Copy, pieces_of
 from shifter_imagegw.importers.tar_source import PipeSource
-from shifter_imagegw.origin import SourceImage
+from shifter_imagegw.pulling.origin import SourceImage
 from shifter_imagegw.records import PullState
 
 _SAMPLE = 1 << 20  # bytes …

@@ -30,36 +30,42 @@ MAY_IMPORT = {
     "shifter_cli": ("shifter_common", "shifter_runtime.config"),
 }
 
+
+def _rooms(*names: str) -> tuple[str, ...]:
+    return tuple(f"shifter_imagegw.{name}" for name in names)
+
+
 # Rooms inside a package that keep to themselves: what else of ours they may import.
 CLOSED_ROOMS = {
     # These two know nothing of Shifter at all.
     "shifter_imagegw/registry": ("shifter_common.errors",),
     "shifter_imagegw/flatten": ("shifter_common.errors",),
     "shifter_imagegw/config": ("shifter_common.metadata", "shifter_imagegw.errors"),
-    "shifter_imagegw/catalog": tuple(
-        f"shifter_imagegw.{module}" for module in ("config", "errors", "records")
-    ),
-    "shifter_imagegw/formats": tuple(
-        f"shifter_imagegw.{module}" for module in ("errors", "flatten", "run")
-    ),
+    "shifter_imagegw/catalog": _rooms("config", "errors", "records"),
+    "shifter_imagegw/formats": _rooms("errors", "flatten", "run"),
     "shifter_imagegw/delivery": (
         "shifter_common",
-        *(f"shifter_imagegw.{module}" for module in ("catalog", "config", "errors")),
-        *(f"shifter_imagegw.{module}" for module in ("formats", "run")),
+        *_rooms("catalog", "config", "errors", "formats", "run"),
     ),
     "shifter_imagegw/importers": (
         "shifter_common.errors",
-        *(f"shifter_imagegw.{module}" for module in ("config", "errors", "flatten", "lease")),
-        *(f"shifter_imagegw.{module}" for module in ("origin", "records", "registry", "run")),
+        *_rooms("config", "errors", "flatten", "pulling.lease", "pulling.origin"),
+        *_rooms("records", "registry", "run"),
     ),
 }
 
 # Who must not know of what; a name stands for everything below it too.
 MUST_NOT_IMPORT = {
-    "shifter_imagegw/views.py": ("shifter_imagegw.catalog", "shifter_imagegw.pull", "sqlite3"),
-    "shifter_imagegw/service.py": ("flask", "subprocess"),
-    "shifter_imagegw/pull.py": ("flask", "sqlite3", "shifter_imagegw.catalog.sqlite"),
-    "shifter_imagegw/worker.py": ("flask", "sqlite3", "shifter_imagegw.catalog.sqlite"),
+    "shifter_imagegw/api/views.py": (
+        "shifter_imagegw.catalog",
+        "shifter_imagegw.pulling.pull",
+        "sqlite3",
+    ),
+    "shifter_imagegw/api": ("shifter_imagegw.commands", "shifter_imagegw.pulling"),
+    "shifter_imagegw/rules": ("flask", *_rooms("api", "commands", "importers", "workers")),
+    "shifter_imagegw/pulling": ("flask", "celery", *_rooms("api", "commands", "rules", "workers")),
+    "shifter_imagegw/workers": ("flask", *_rooms("api", "commands", "rules")),
+    "shifter_imagegw/operation": ("flask", *_rooms("api", "commands", "pulling", "workers")),
     "shifter_imagegw/catalog/sqlite.py": ("flask",),
     "shifter_imagegw/flatten": ("flask", "subprocess", "requests"),
     "shifter_runtime/plan.py": ("shifter_runtime.syscalls", "ctypes"),
@@ -71,7 +77,7 @@ ONLY_IMPORTER = {
     "_ctypes": {"shifter_runtime/syscalls.py"},
     "ctypes": {
         "shifter_common/munge.py",
-        "shifter_imagegw/supervisor.py",
+        "shifter_imagegw/workers/supervisor.py",
     },
     "sqlite3": {"shifter_imagegw/catalog/sqlite_file.py", "shifter_imagegw/catalog/sqlite_rows.py"},
     "pymongo": {
@@ -83,16 +89,21 @@ ONLY_IMPORTER = {
         "shifter_imagegw/catalog/mongo_documents.py",
     },
     "celery": {
-        f"shifter_imagegw/{module}.py" for module in ("celery_app", "celery_consumer", "tasks")
-    },
-    "kombu": {"shifter_imagegw/tasks.py"},
-    "redis": {"shifter_imagegw/readiness.py"},
-    "flask": {
         f"shifter_imagegw/{module}.py"
-        for module in ("api", "app", "operation", "processes", "views", "wsgi")
+        for module in ("celery_app", "workers/celery_consumer", "workers/tasks")
+    },
+    "kombu": {"shifter_imagegw/workers/tasks.py"},
+    "redis": {"shifter_imagegw/operation/readiness.py"},
+    "flask": {
+        *(f"shifter_imagegw/api/{module}.py" for module in ("application", "operation")),
+        *(f"shifter_imagegw/api/{module}.py" for module in ("server", "views")),
+        "shifter_imagegw/commands/processes.py",
+        "shifter_imagegw/wsgi.py",
     },
     "gunicorn": {
-        f"shifter_imagegw/{module}.py" for module in ("api", "api_worker", "broken_request", "logs")
+        *(f"shifter_imagegw/api/{module}.py" for module in ("broken_request", "gunicorn_worker")),
+        "shifter_imagegw/api/server.py",
+        "shifter_imagegw/operation/logs.py",
     },
     "requests": {"shifter_imagegw/registry/transport.py"},
     "urllib3": {
@@ -107,13 +118,13 @@ ONLY_IMPORTER = {
 ONLY_CALLER = {
     "fork": {
         "shifter_imagegw/importers/child.py",
-        "shifter_imagegw/supervisor.py",
+        "shifter_imagegw/workers/supervisor.py",
         "shifter_runtime/lookup.py",
     },
     "exec": {"shifter_runtime/lookup.py", "shifter_runtime/process.py"},
     "set_ids": {
         "shifter_imagegw/importers/identity.py",
-        "shifter_imagegw/own_account.py",
+        "shifter_imagegw/commands/own_account.py",
         "shifter_runtime/identity.py",
     },
 }

@@ -8,7 +8,7 @@ import os
 import pytest
 from click.testing import CliRunner
 
-from shifter_imagegw import index_command
+from shifter_imagegw.commands import index as index_command
 from tests.integration.conftest import layer, wait_until
 from tests.integration.delivery.conftest import ACCOUNT
 

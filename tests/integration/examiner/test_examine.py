@@ -16,7 +16,7 @@ import pytest
 
 from shifter_imagegw import formats
 from shifter_imagegw.errors import LeaseLostError, PullError
-from shifter_imagegw.examine import examine
+from shifter_imagegw.pulling.examine import examine
 from tests.unit.shifter_imagegw.formats.streams import directory, file, stream, symlink
 
 pytestmark = pytest.mark.root  # mounts, and other users
@@ -29,7 +29,7 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 from shifter_imagegw.errors import PullError
-from shifter_imagegw.examine import examine
+from shifter_imagegw.pulling.examine import examine
 image, format, program, scratch, seconds = sys.argv[1:]
 try:
     examine(Path(image), format, "e" * 64, program=Path(program),

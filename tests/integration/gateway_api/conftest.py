@@ -14,7 +14,7 @@ import pytest
 
 from shifter_common import munge
 from shifter_imagegw import config as configuration
-from shifter_imagegw.app import create_app
+from shifter_imagegw.api.application import create_app
 from shifter_imagegw.catalog.sqlite import SqliteCatalog
 from shifter_imagegw.credentials import Sealer, new_key
 from tests.integration.conftest import require_program, stop_process, wait_until

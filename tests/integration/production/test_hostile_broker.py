@@ -16,7 +16,7 @@ import pytest
 from celery import Celery
 
 from shifter_imagegw import config as configuration
-from shifter_imagegw.tasks import WORK
+from shifter_imagegw.workers.tasks import WORK
 from tests.integration.conftest import wait_until
 from tests.integration.production.gates import gate_of
 from tests.integration.production.site import Site

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from shifter_imagegw.tasks import Nudges
+from shifter_imagegw.workers.tasks import Nudges
 from tests.redis_server import RedisServer, running_redis
 
 pytestmark = pytest.mark.redis

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from shifter_imagegw.app import create_app
+from shifter_imagegw.api.application import create_app
 from shifter_imagegw.catalog.sqlite import SqliteCatalog
 from shifter_imagegw.config import GatewayConfig
 from shifter_imagegw.credentials import Sealer, new_key
 from shifter_imagegw.records import ImageRecord, PublishedImage
-from shifter_imagegw.service import Service
+from shifter_imagegw.rules.service import Service
 
 LEASE = timedelta(seconds=30)
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from shifter_common.reference import ImageReference
-from shifter_imagegw.auth import Caller
-from shifter_imagegw.imports import ImportSource
 from shifter_imagegw.records import Acl, PullState
+from shifter_imagegw.rules.auth import Caller
+from shifter_imagegw.rules.imports import ImportSource
 
 RECORDED = Path(__file__).parents[2] / "golden" / "http"
 NAMES = sorted(path.stem for path in RECORDED.glob("*.txt"))

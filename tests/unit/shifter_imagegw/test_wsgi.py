@@ -57,6 +57,12 @@ def written(directory):
     return path
 
 
+def test_the_application_has_the_name_that_old_units_start(served, tmp_path):
+    application = served(written(tmp_path))
+
+    assert importlib.import_module("shifter_imagegw.api").app is application
+
+
 def test_the_application_is_the_one_that_gwconfig_names(tmp_path, served):
     client = served(written(tmp_path)).test_client()
 

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The gateway's own account, for who looks after it as root."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from shifter_imagegw.config import GatewayConfig
+from shifter_imagegw.rules import accounts
+
+_PRIVATE = 0o077
+
+
+def become(config: GatewayConfig) -> None:
+    """As root, be who owns CacheDirectory: the gateway could not use files that were root's.
+
+    Before the first start, that is who owns the directory it will be made in. What may be read
+    and written is then seen as the gateway sees it, too.
+    """
+    os.umask(_PRIVATE)
+    if os.geteuid() != 0:
+        return
+    owner = _nearest(config.cache_directory).stat()
+    if owner.st_uid == 0:
+        return
+    name = accounts.name_of(owner.st_uid)
+    groups = accounts.groups_of(name, owner.st_gid) if name else {owner.st_gid}
+    os.setgroups(sorted(groups))
+    os.setresgid(owner.st_gid, owner.st_gid, owner.st_gid)
+    os.setresuid(owner.st_uid, owner.st_uid, owner.st_uid)
+
+
+def _nearest(path: Path) -> Path:
+    """`path`, or the directory on the way to it that is there."""
+    return next(place for place in (path, *path.parents) if place.exists())
