@@ -23,6 +23,7 @@ from isal import isal_zlib
 from benchmarks.image import MANIFEST
 from shifter_imagegw.flatten import flatten
 from shifter_imagegw.formats import squashfs
+from shifter_imagegw.pulling.registry_origin import PARALLEL_DOWNLOADS
 from shifter_imagegw.registry import (
     BlobCache,
     Endpoint,
@@ -31,7 +32,6 @@ from shifter_imagegw.registry import (
     RepositoryName,
     fetch_layers,
 )
-from shifter_imagegw.registry_origin import PARALLEL_DOWNLOADS
 
 CHUNK = 1 << 20
 GZIP = 16 + zlib.MAX_WBITS
