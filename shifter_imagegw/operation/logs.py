@@ -46,6 +46,10 @@ class Facts(dict[str, Any]):
         return " ".join(f"{key}={value}" for key, value in self.items())
 
 
+# Lines of the first four hold whole URLs; the others say of each nudge that it came and went.
+_CHATTY = ("urllib3", "pymongo", "kombu", "amqp", "celery.worker.strategy", "celery.app.trace")
+
+
 def configure(config: GatewayConfig, process: str) -> None:
     """Write log lines of this process, and of those that it forks, as the site wants them.
 
@@ -61,7 +65,7 @@ def configure(config: GatewayConfig, process: str) -> None:
     )
     logging.basicConfig(handlers=[handler], level=config.log_level, force=True)
     logging.captureWarnings(True)
-    for name in ("urllib3", "pymongo", "kombu", "amqp"):  # lines of theirs hold whole URLs
+    for name in _CHATTY:
         chatty = logging.getLogger(name)
         # The registry client has silenced urllib3 further: that stays.
         chatty.setLevel(max(chatty.level, config.log_level, logging.WARNING))
