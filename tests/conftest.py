@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from collections.abc import Iterator
+
+import pytest
 
 pytest_plugins = ["tests.mongodb"]  # the fixtures `mongod` and `mongo_database`
 
@@ -14,3 +18,12 @@ def pytest_configure() -> None:
     What is ignored is handed on to every program that a test starts, and then interrupts.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def the_umask_stays() -> Iterator[None]:
+    """Commands of the gateway set one for their process, which may be that of the tests."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)

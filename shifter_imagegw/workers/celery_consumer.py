@@ -4,9 +4,14 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import select
 from typing import Any
 
+from celery.worker import loops
 from celery.worker.consumer import Consumer
+
+_REST_SECONDS = 1.0
 
 # What kombu raises for a message of which it can make nothing; it would end the worker.
 _NO_MESSAGE = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -21,6 +26,7 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
     connection_errors: tuple[type[BaseException], ...]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        self.loop = _loop_that_reads_to_the_end
         super().__init__(*args, **kwargs)
         # A message is gone that was read: what comes after it is waited for anew.
         self.connection_errors = (*self.connection_errors, *_NO_MESSAGE)
@@ -43,3 +49,41 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
 
 def _say_nothing(*_: object, **__: object) -> None:
     """For a channel whose connection is lost."""
+
+
+def _loop_that_reads_to_the_end(  # the parameters are Celery's
+    obj: Any,  # noqa: ANN401
+    connection: Any,  # noqa: ANN401
+    consumer: Any,  # noqa: ANN401
+    blueprint: Any,  # noqa: ANN401
+    hub: Any,  # noqa: ANN401
+    *more: Any,  # noqa: ANN401
+    **named: Any,  # noqa: ANN401
+) -> None:
+    """Celery's event loop, which an error ends in the middle of anything.
+
+    It would forget the half that it has read of what a child says about its job, and wait for the
+    end of the other half ever after: no job would be given to that child any more.
+    """
+    reset = hub.reset
+
+    def read_to_the_end_and_reset() -> None:
+        for descriptor, (reader, _) in list(hub.readers.items()):
+            if inspect.isgenerator(reader):
+                _read_to_the_end(reader, descriptor)
+        reset()
+
+    hub.reset = read_to_the_end_and_reset
+    try:
+        loops.asynloop(obj, connection, consumer, blueprint, hub, *more, **named)
+    finally:
+        hub.reset = reset
+
+
+def _read_to_the_end(reader: Any, descriptor: int) -> None:  # noqa: ANN401
+    """What is missing is being written just now; a child that has died writes no more."""
+    while select.select([descriptor], [], [], _REST_SECONDS)[0]:
+        try:
+            next(reader)
+        except (StopIteration, OSError, EOFError):
+            return
