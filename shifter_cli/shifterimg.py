@@ -13,7 +13,8 @@ import click
 from shifter_cli import imports, output
 from shifter_cli.errors import GatewayRefusalError, GatewayUnreachableError, PullFailedError
 from shifter_cli.session import Session
-from shifter_common.errors import ShifterError
+from shifter_common import munge
+from shifter_common.errors import MungeError, ShifterError
 from shifter_common.reference import ImageReference
 
 DEFAULT_CONFIG = "/etc/shifter/udiRoot.conf"
@@ -235,12 +236,13 @@ def images(session: Session, long: bool, mine: bool) -> None:
 def lookup(session: Session, image: str) -> int:
     """Print the id of IMAGE.
 
-    Exit status 1, and nothing on standard output, if it is not there; 75 if no gateway answered.
+    Exit status 1, and nothing on standard output, if it is not there; 75 if no gateway answered, or
+    none could be asked.
     """
     try:
         record = session.gateway.lookup(session.reference(image))
-    except (GatewayUnreachableError, GatewayRefusalError) as error:
-        if isinstance(error, GatewayRefusalError) and error.status < 500:
+    except (GatewayUnreachableError, GatewayRefusalError, MungeError) as error:
+        if not _may_pass(error):
             raise
         output.show_errors([error])
         return _NO_ANSWER
@@ -327,6 +329,15 @@ def logout(session: Session, location: str) -> None:
     from shifter_cli import credentials
 
     credentials.CredentialFile.of_caller().remove(session.config.system, location)
+
+
+def _may_pass(error: ShifterError) -> bool:
+    """Whether nothing was said about the image, because a gateway, or munge, does not answer."""
+    if isinstance(error, GatewayRefusalError):
+        return error.status >= 500
+    if isinstance(error, MungeError):
+        return error.code in (munge.SOCKET, munge.TIMEOUT)
+    return True
 
 
 def main(config: str = DEFAULT_CONFIG, arguments: Sequence[str] | None = None) -> NoReturn:

@@ -114,6 +114,15 @@ def test_an_image_is_found_by_name_where_there_is_no_gateway(node, configure, in
     assert_runs(run(node))
 
 
+def test_a_gateway_that_cannot_be_asked_for_want_of_munge_is_none(
+    node, configure, gateway, indexed, tmp_path
+):
+    configure(gateway, mungeSocketPath=tmp_path / "none.socket")
+
+    assert_runs(run(node))
+    assert not gateway.asked
+
+
 @pytest.mark.parametrize("status", [500, 503])
 def test_a_gateway_that_is_broken_is_none(node, configure, gateway, indexed, status):
     configure(gateway)

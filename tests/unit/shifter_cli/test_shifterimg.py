@@ -12,6 +12,8 @@ import types
 import pytest
 
 from shifter_cli import shifterimg
+from shifter_common import munge
+from shifter_common.errors import MungeError
 
 READY = {"id": "abc123", "status": "READY", "tag": ["x:1"], "last_pull": 1600000000.5}
 FAILED = {"status": "FAILURE", "status_message": "registry.example: no tag 'x' in app"}
@@ -216,6 +218,19 @@ def test_images_as_json_is_the_list_of_the_gateway(run, gateway):
     result = run("-v", "images", "--json")
 
     assert json.loads(result.stdout) == [READY]
+
+
+@pytest.mark.parametrize(("code", "status"), [(munge.SOCKET, 75), (1, 1)])
+def test_lookup_without_munge_is_no_refusal_of_the_gateways(run, monkeypatch, code, status):
+    def encode(*_arguments, **_options):
+        raise MungeError("munged does not answer", code)
+
+    monkeypatch.setattr("shifter_common.munge.encode", encode)
+
+    result = run("lookup", "ubuntu:24.04")
+
+    assert (result.code, result.stdout) == (status, "")
+    assert "munged does not answer" in result.stderr
 
 
 def test_lookup_as_json_is_the_record(run, gateway):
