@@ -11,7 +11,7 @@ from typing import Any
 from celery.worker import loops
 from celery.worker.consumer import Consumer
 
-_REST_SECONDS = 1.0
+_REST_MILLISECONDS = 1000
 
 # What kombu raises for a message of which it can make nothing; it would end the worker.
 _NO_MESSAGE = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -68,10 +68,12 @@ def _loop_that_reads_to_the_end(  # the parameters are Celery's
     reset = hub.reset
 
     def read_to_the_end_and_reset() -> None:
-        for descriptor, (reader, _) in list(hub.readers.items()):
-            if inspect.isgenerator(reader):
-                _read_to_the_end(reader, descriptor)
-        reset()
+        try:
+            for descriptor, (reader, _) in list(hub.readers.items()):
+                if inspect.isgenerator(reader):
+                    _read_to_the_end(reader, descriptor)
+        finally:
+            reset()
 
     hub.reset = read_to_the_end_and_reset
     try:
@@ -82,7 +84,9 @@ def _loop_that_reads_to_the_end(  # the parameters are Celery's
 
 def _read_to_the_end(reader: Any, descriptor: int) -> None:  # noqa: ANN401
     """What is missing is being written just now; a child that has died writes no more."""
-    while select.select([descriptor], [], [], _REST_SECONDS)[0]:
+    rest = select.poll()  # select() knows no descriptor above 1023
+    rest.register(descriptor, select.POLLIN)
+    while rest.poll(_REST_MILLISECONDS):
         try:
             next(reader)
         except (StopIteration, OSError, EOFError):

@@ -15,7 +15,7 @@ from shifter_imagegw.api.application import create_app
 from shifter_imagegw.catalog.sqlite import SqliteCatalog
 from shifter_imagegw.config import GatewayConfig
 from shifter_imagegw.credentials import Sealer, new_key
-from shifter_imagegw.records import ImageRecord, PublishedImage
+from shifter_imagegw.records import ImageRecord, NewPull, PublishedImage
 from shifter_imagegw.rules.service import Service
 
 LEASE = timedelta(seconds=30)
@@ -110,6 +110,22 @@ def make_image(content: str = "a") -> PublishedImage:
         size=4096,
         expiration=None,
     )
+
+
+@pytest.fixture
+def catalog(tmp_path):
+    catalog = SqliteCatalog(tmp_path / "catalog.sqlite")
+    yield catalog
+    catalog.close()
+
+
+@pytest.fixture
+def pull(catalog):
+    """A pull of docker:lib/foo:1 to cori that waits for a worker."""
+    new = NewPull(
+        system="cori", image_type="docker", pull_tag="lib/foo:1", format="squashfs", puller=7
+    )
+    return catalog.add_pull(new, now=1.0)
 
 
 @pytest.fixture

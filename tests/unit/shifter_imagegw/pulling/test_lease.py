@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import pytest
 
-from shifter_imagegw.catalog.sqlite import SqliteCatalog
 from shifter_imagegw.errors import CatalogError, LeaseLostError, PullError
 from shifter_imagegw.pulling.lease import Lease
 from shifter_imagegw.records import NewPull, PullState
@@ -18,19 +17,6 @@ IMAGE_ID = "ab" * 32
 NAME = "node1:4711:99"
 HOUR = timedelta(hours=1)
 MOMENT = timedelta(seconds=0.001)
-
-
-@pytest.fixture
-def catalog(tmp_path):
-    catalog = SqliteCatalog(tmp_path / "catalog.sqlite")
-    yield catalog
-    catalog.close()
-
-
-@pytest.fixture
-def pull(catalog):
-    new = NewPull(system=SYSTEM, image_type="docker", pull_tag=TAG, format="squashfs", puller=7)
-    return catalog.add_pull(new, now=1.0)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from datetime import timedelta
 import pytest
 
 from shifter_common.metadata import ImageMetadata
-from shifter_imagegw.catalog.sqlite import SqliteCatalog
 from shifter_imagegw.config import GatewayConfig
 from shifter_imagegw.delivery.local import LocalDelivery
 from shifter_imagegw.errors import DeliveryError, LeaseLostError, PullError
@@ -80,13 +79,6 @@ class Registry:
         assert digest == LAYER.digest
         if self.hides_layers:
             raise RegistryError(f"there is no blob {digest}")
-
-
-@pytest.fixture
-def catalog(tmp_path):
-    catalog = SqliteCatalog(tmp_path / "catalog.sqlite")
-    yield catalog
-    catalog.close()
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def message(descriptor, read):
 def run_loop(monkeypatch):
     """Run a loop that an error ends, with a reader that waits; the order of what happened."""
 
-    def run(descriptor, reader):
+    def run(descriptor, reader, error=ConnectionError):
         events = []
 
         def broken_loop(_obj, _connection, _consumer, _blueprint, hub, *_more):
@@ -48,7 +48,7 @@ def run_loop(monkeypatch):
             readers={descriptor: (reader, ()), 99: (events.append, ())},
             reset=lambda: events.append("reset"),
         )
-        with pytest.raises(ConnectionError):
+        with pytest.raises(error):
             celery_consumer._loop_that_reads_to_the_end(None, None, None, None, hub, None)
         return events
 
@@ -79,3 +79,19 @@ def test_what_a_dead_child_has_not_written_is_not_waited_for(pipe, run_loop):
     os.close(writing)
 
     assert run_loop(reading, reader) == ["reset"]
+
+
+def test_a_message_that_cannot_be_understood_does_not_keep_the_loop_from_its_end(pipe, run_loop):
+    reading, writing = pipe
+
+    def reader():
+        yield
+        raise ValueError("no message")
+
+    half_read = reader()
+    next(half_read)
+    os.close(writing)
+
+    events = run_loop(reading, half_read, error=ValueError)
+
+    assert events == ["reset"]

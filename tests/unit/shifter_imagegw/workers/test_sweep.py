@@ -8,7 +8,6 @@ from datetime import timedelta
 import pytest
 
 from shifter_imagegw import process_names
-from shifter_imagegw.catalog.sqlite import SqliteCatalog
 from shifter_imagegw.delivery.local import LocalDelivery
 from shifter_imagegw.errors import CatalogError, DeliveryError
 from shifter_imagegw.process_names import worker_name
@@ -21,19 +20,6 @@ TAG = "lib/foo:1"
 IMAGE_ID = "ab" * 32
 NAME = "node1:4711:99"
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-def catalog(tmp_path):
-    catalog = SqliteCatalog(tmp_path / "catalog.sqlite")
-    yield catalog
-    catalog.close()
-
-
-@pytest.fixture
-def pull(catalog):
-    new = NewPull(system=SYSTEM, image_type="docker", pull_tag=TAG, format="squashfs", puller=7)
-    return catalog.add_pull(new, now=1.0)
 
 
 def dead_worker():
