@@ -51,6 +51,7 @@ class RuntimeConfig:
     site_env_unset: list[str]
     site_pre_mount_hook: str
     site_post_mount_hook: str
+    hook_timeout: float
     mount_udi_root_writable: bool
     mount_propagation_style: str
     rootfs_type: str
@@ -323,6 +324,10 @@ KEYS: dict[str, _Key] = {
     "sitePostMountHook": (
         *("site_post_mount_hook", _optional_path, ""),
         "a script that root runs after siteFs is mounted",
+    ),
+    "hookTimeout": (
+        *("hook_timeout", _seconds, 60.0),
+        "seconds that each script of the site or of a module may take; 0: for ever",
     ),
     "mountUdiRootWritable": (
         *("mount_udi_root_writable", _flag, False),

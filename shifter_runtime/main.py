@@ -8,11 +8,13 @@ import os
 from shifter_common.errors import ShifterError
 from shifter_runtime import config as configs
 from shifter_runtime import environment as environments
-from shifter_runtime import identity, lookup, namespace, node, process, trust, usage
+from shifter_runtime import identity, lookup, namespace, node, process, trust, udi_config, usage
 from shifter_runtime import image as images
+from shifter_runtime import modules as module_selection
 from shifter_runtime import plan as plans
 from shifter_runtime import request as requests
 from shifter_runtime.errors import ProgramError, SetupError, UsageError
+from shifter_runtime.job import joining
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ def run(config_path: str, words: list[str], variables: dict[str, str], ignored: 
     names = node.Names(config)
     user = identity.caller(names)
     identity.hide()
+    modules = module_selection.select(request.modules, config)
     _require_supported(request, config)
     _say_what_is_odd(request, config)
     say = _say if request.verbose else _say_nothing
@@ -69,13 +72,21 @@ def run(config_path: str, words: list[str], variables: dict[str, str], ignored: 
     image.require_readable_by(user)
     command = process.choose_command(request, image.metadata)
     directory = process.choose_directory(request, image.metadata)
-    imported = [_imported(name, names) for name in config.users_to_import]
-    plan = plans.make(image, request, config, user, node.read_files(config), imported)
-    if request.dry_run:
-        _write(1, f"{plan}\n")
-        return 0
+    prepared = None
+    if request.is_ordinary and not request.dry_run:
+        description = udi_config.describe(image, request, user, modules)
+        prepared = joining.find(description, user, config, request.environment)
     umask = os.umask(0o022)
-    namespace.enter(plan)
+    if prepared is not None:
+        prepared.enter()
+    else:
+        imported = [_imported(name, names) for name in config.users_to_import]
+        files = node.read_files(config)
+        plan = plans.make(image, request, config, user, files, imported, modules)
+        if request.dry_run:
+            _write(1, f"{plan}\n")
+            return 0
+        namespace.enter(plan)
     identity.become(user)
     os.umask(umask)
     problem = process.change_directory(directory)
@@ -86,6 +97,7 @@ def run(config_path: str, words: list[str], variables: dict[str, str], ignored: 
         image.image_id,
         image.metadata,
         config,
+        modules=[module.variables for module in modules],
         env_file=[pair for path in request.env_file for pair in _read_env_file(path)],
     )
     return process.replace(command or process.shell(environment), environment, ignored=ignored)
@@ -95,12 +107,6 @@ def _require_supported(request: Request, config: RuntimeConfig) -> None:
     """Refuse plainly what this release lacks, rather than to run something else than asked for."""
     if request.reference.image_type == "local":
         raise SetupError("images of type local are not part of this release: use a pulled image")
-    active = request.modules if request.modules is not None else config.default_modules
-    if active not in ([], ["none"]):
-        raise SetupError(
-            f"modules are not part of this release, but {', '.join(active)} would be active: "
-            "write --module=none"
-        )
     for key, hook in (
         ("sitePreMountHook", config.site_pre_mount_hook),
         ("sitePostMountHook", config.site_post_mount_hook),

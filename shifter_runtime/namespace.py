@@ -18,21 +18,31 @@ from shifter_runtime.udi import Udi
 
 
 def enter(plan: Plan) -> None:
-    """Build what `plan` says and make it this process's root."""
-    doing: object = "take a mount namespace"
+    """Build what `plan` says, seen by nobody else, and make it this process's root."""
     try:
         _unshare()
-        doing = plan.image
+    except OSError as error:
+        raise SetupError(f"cannot take a mount namespace: {_reason(error)}") from error
+    udi = build(plan)
+    try:
+        _change_root(udi)
+    except OSError as error:
+        raise SetupError(f"cannot change root: {_reason(error)}") from error
+
+
+def build(plan: Plan) -> Udi:
+    """Execute `plan` in the mount namespace that this process is in."""
+    doing: object = plan.image
+    try:
         plan.image.execute()
         doing = plan.root
         udi = plan.root.execute()
         for operation in plan.operations:
             doing = operation
             operation.execute(udi)
-        doing = "change root"
-        _change_root(udi)
     except OSError as error:
         raise SetupError(f"cannot {doing}: {_reason(error)}") from error
+    return udi
 
 
 def _reason(error: OSError) -> str:

@@ -9,19 +9,14 @@ from shifter_runtime.errors import SetupError
 from shifter_runtime.identity import Identity
 from shifter_runtime.image import Image
 from shifter_runtime.node import NodeFiles, User
-from shifter_runtime.operations import (
-    BindImage,
-    BindSite,
-    BindVolume,
-    MakeDirectory,
-    MountImage,
-    MountRoot,
-    Operation,
-    SealRoot,
-    WriteFile,
-    WriteLink,
-)
+from shifter_runtime.operations.root import BindImage, MountImage, MountRoot, SealRoot
+from shifter_runtime.operations.tree import BindSite, MakeDirectory, WriteFile, WriteLink
 from shifter_runtime.request import Request
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shifter_runtime.modules import Module
+    from shifter_runtime.operations import Operation
 
 # Directories of the node that every container has, unless siteFs puts others there.
 _NODE_DIRECTORIES = ("/tmp", "/var/tmp")
@@ -50,15 +45,20 @@ def make(
     user: Identity,
     files: NodeFiles,
     imported: list[User],
+    modules: list[Module],
 ) -> Plan:
-    """Turn one request into a plan; `imported` are the accounts of usersToImport."""
+    """Turn one request into a plan.
+
+    `imported` are the accounts of usersToImport, `modules` the active ones.
+    """
+    description = udi_config.describe(image, request, user, modules)
     operations: list[Operation] = [
         *_site_directories(config),
         *_kernel_directories(),
         *_etc(files, config, user, imported),
         *_udi_image(config),
         *_user_volumes(request, user),
-        _udi_config(image, request, user),
+        WriteFile("/var/shifterConfig.json", _bytes(description)),
     ]
     if not config.mount_udi_root_writable:
         operations.append(SealRoot())
@@ -141,14 +141,12 @@ def _udi_image(config: RuntimeConfig) -> list[Operation]:
 
 def _user_volumes(request: Request, user: Identity) -> list[Operation]:
     binds: list[Operation] = []
+    if not request.volumes:
+        return binds
+    from shifter_runtime.operations.volume import BindVolume  # here: most launches have none
+
     for volume in request.volumes:
         if volume.cache is not None:
             raise SetupError(f"volume {volume}: perNodeCache is not part of this release")
         binds.append(BindVolume(volume.source, volume.target, user, read_only=volume.read_only))
     return binds
-
-
-def _udi_config(image: Image, request: Request, user: Identity) -> Operation:
-    signature = volumes.signature(request.volumes)
-    text = udi_config.text(image.image_id, user.name, signature)
-    return WriteFile("/var/shifterConfig.json", _bytes(text))

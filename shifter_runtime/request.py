@@ -64,12 +64,18 @@ class Request:
         "env_overrides",
         "environment",
         "help",
+        "json",
         "modules",
+        "no_mounts",
         "reference",
         "requested_text",
+        "timing",
+        "tmpfs",
+        "unset",
         "verbose",
         "volumes",
         "workdir",
+        "writable",
     )
 
     reference: ImageReference
@@ -88,6 +94,17 @@ class Request:
         self.verbose = False
         self.dry_run = False
         self.help = False
+        self.json = False  # what is shown is shown as JSON
+        self.timing = False  # say on stderr how long each step took
+        self.unset: list[str] = []  # names of variables, after all that set them
+        self.no_mounts: list[str] = []  # targets of the site's mounts that are left out
+        self.tmpfs: list[volumes.TmpfsSpec] = []
+        self.writable: int | None = None  # bytes that may be written to the root; 0: no limit
+
+    @property
+    def is_ordinary(self) -> bool:
+        """Whether a container that was prepared for the job may serve: nothing is different."""
+        return self.writable is None and not self.tmpfs and not self.no_mounts
 
 
 def parse(

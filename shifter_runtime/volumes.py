@@ -41,6 +41,16 @@ class CacheSpec:
         )
 
 
+class TmpfsSpec:
+    """An empty filesystem in memory at `target`; `size` in bytes, None for the kernel's default."""
+
+    __slots__ = ("size", "target")
+
+    def __init__(self, target: str, size: int | None = None) -> None:
+        self.target = target
+        self.size = size
+
+
 class Volume:
     """`source` of the node or the image, visible at `target` in the container.
 

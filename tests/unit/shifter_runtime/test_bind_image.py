@@ -11,7 +11,7 @@ from shifter_common.metadata import ImageMetadata
 from shifter_runtime import syscalls
 from shifter_runtime.errors import SetupError
 from shifter_runtime.image import Image
-from shifter_runtime.operations import BindImage
+from shifter_runtime.operations.root import BindImage
 
 
 @pytest.fixture

@@ -11,7 +11,9 @@ from shifter_runtime.errors import SetupError
 from shifter_runtime.identity import Identity
 from shifter_runtime.image import Image
 from shifter_runtime.node import NodeFiles, User
-from shifter_runtime.operations import BindSite, BindVolume, SealRoot, WriteFile
+from shifter_runtime.operations.root import SealRoot
+from shifter_runtime.operations.tree import BindSite, WriteFile
+from shifter_runtime.operations.volume import BindVolume
 
 IMAGE_ID = "c" * 64
 CONFIG = """\
@@ -38,7 +40,7 @@ def make(
     image = Image(IMAGE_ID, f"/images/{IMAGE_ID}.{format}", -1, ImageMetadata(format=format))
     asked = request.parse([f"--image=id:{IMAGE_ID}", *words], {})
     site = config.parse(CONFIG + settings, "udiRoot.conf")
-    return plan.make(image, asked, site, ALICE, files or NodeFiles({}, {}), list(imported))
+    return plan.make(image, asked, site, ALICE, files or NodeFiles({}, {}), list(imported), [])
 
 
 def written(made: plan.Plan, path: str) -> str:

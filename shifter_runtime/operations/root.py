@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The image mounted, the container's root made of it, and that root closed to writers."""
+
+from __future__ import annotations
+
+import os
+
+from shifter_runtime import loop, syscalls
+from shifter_runtime.errors import SetupError
+from shifter_runtime.image import Image
+from shifter_runtime.udi import Udi
+
+_NOSUID_NODEV = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
+_READ_ONLY: tuple[tuple[str, str | None], ...] = (("ro", None),)
+# A journal that was not replayed would have to be written, which a read-only device refuses.
+# And whatever an image says that is to be done about damage, which may be to halt the node.
+_OPTIONS = {
+    "ext4": (*_READ_ONLY, ("noload", None), ("errors", "continue")),
+    "xfs": (*_READ_ONLY, ("norecovery", None)),
+}
+
+
+class MountImage:
+    """Mount the image's file on loopMount, through the loop device that it has on this node."""
+
+    def __init__(self, image: Image, place: str) -> None:
+        self.image = image
+        self.place = place
+
+    def __str__(self) -> str:
+        return f"mount {self.image.path} on {self.place} (ro,nosuid,nodev)"
+
+    def execute(self) -> None:
+        device = loop.attach(self.image.fd)
+        try:
+            mount = syscalls.make_filesystem(
+                self.image.metadata.format,
+                (("source", device.path), *_OPTIONS.get(self.image.metadata.format, _READ_ONLY)),
+                syscalls.MOUNT_ATTR_RDONLY | _NOSUID_NODEV,
+            )
+        finally:
+            os.close(device.fd)
+        _attach_at(mount, self.place)
+
+
+class BindImage:
+    """Make an image that is a directory visible on loopMount, where files are mounted.
+
+    The directory was opened and checked before this process had mounts of its own, and only what
+    is found below those can be bound. So it is found again, and must be the same.
+    """
+
+    def __init__(self, image: Image, place: str) -> None:
+        self.image = image
+        self.place = place
+
+    def __str__(self) -> str:
+        return f"bind {self.image.path} on {self.place} (ro,nosuid,nodev)"
+
+    def execute(self) -> None:
+        flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        source = os.open(self.image.path, flags)
+        if not os.path.samestat(os.fstat(source), os.fstat(self.image.fd)):
+            raise SetupError(f"{self.image.path} was replaced at this moment: try again")
+        mount = syscalls.clone_tree(source, recursive=False, name=self.image.path)
+        os.close(source)
+        syscalls.set_attributes(
+            mount,
+            syscalls.MOUNT_ATTR_RDONLY | _NOSUID_NODEV,
+            recursive=False,
+            propagation=syscalls.MS_PRIVATE,
+            name=self.image.path,
+        )
+        _attach_at(mount, self.place)
+
+
+class MountRoot:
+    """Mount the container's root on udiMount: the image below, a small writable layer above.
+
+    Names can so be added anywhere, and nothing of the image is copied. The writable layer is a
+    tmpfs that is reachable through the overlay alone, since the overlay covers it.
+    """
+
+    def __init__(self, image_place: str, place: str, fstype: str) -> None:
+        self.image_place = image_place
+        self.place = place
+        self.fstype = fstype
+
+    def __str__(self) -> str:
+        layers = f"{self.image_place} and {self.fstype}"
+        return f"mount overlay of {layers} on {self.place} (nosuid,nodev)"
+
+    def execute(self) -> Udi:
+        # Kernels before 6.15 refuse an overlay of mounts that are attached nowhere.
+        layer = syscalls.make_filesystem(self.fstype, (("mode", "0755"),), _NOSUID_NODEV)
+        _attach_at(layer, self.place)
+        upper, work = self.place + "/upper", self.place + "/work"
+        os.mkdir(upper, 0o755)
+        os.mkdir(work, 0o700)
+        mount = syscalls.make_filesystem(
+            "overlay",
+            (
+                ("source", "shifter"),
+                ("lowerdir", self.image_place),
+                ("upperdir", upper),
+                ("workdir", work),
+                # Extended attributes of an image must not redirect the overlay elsewhere.
+                ("redirect_dir", "nofollow"),
+                ("metacopy", "off"),
+                ("index", "off"),
+                ("xino", "off"),
+            ),
+            _NOSUID_NODEV,
+        )
+        # The covered tmpfs is still what the path means, so the overlay goes on top of it.
+        _attach_at(mount, self.place, keep=True)
+        return Udi(self.place, mount)
+
+
+class SealRoot:
+    """Make the container's root read-only, by whichever volume it is reached, too.
+
+    What else is mounted below keeps its own restrictions.
+    """
+
+    def __str__(self) -> str:
+        return "make / read-only"
+
+    def execute(self, udi: Udi) -> None:
+        syscalls.remount_read_only(udi.place)
+
+
+def _attach_at(mount: int, place: str, *, keep: bool = False) -> None:
+    os.makedirs(place, 0o755, exist_ok=True)
+    target = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    syscalls.attach(mount, target, place)
+    os.close(target)
+    if not keep:
+        os.close(mount)
