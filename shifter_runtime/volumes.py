@@ -140,8 +140,8 @@ def parse_size(text: str) -> int | None:
 def _parse_user_item(item: str) -> Volume:
     source, target, flags = _split(item)
     try:
-        source = _clean(source, "the source")
-        target = _clean(target, "the target")
+        source = clean_path(source, "the source")
+        target = clean_path(target, "the target")
         check_target(target)
         return _with_flags(source, target, flags, by_user=True)
     except VolumeError as error:
@@ -151,8 +151,8 @@ def _parse_user_item(item: str) -> Volume:
 def _parse_site_item(item: str) -> Volume:
     source, target, flags = _split(item)
     try:
-        source = _clean(source, "the source")
-        target = _clean(target, "the target") if ":" in item else source
+        source = clean_path(source, "the source")
+        target = clean_path(target, "the target") if ":" in item else source
         if target in _SITE_RESERVED_EXACTLY:
             raise VolumeError(f"cannot mount over {target} (reserved by Shifter)")
         return _with_flags(source, target, flags, by_user=False)
@@ -182,7 +182,7 @@ def _bare(text: str) -> str:
     return text
 
 
-def _clean(path: str, what: str) -> str:
+def clean_path(path: str, what: str) -> str:
     """`path` without needless slashes and dots; every other character stays as it was typed."""
     if not path:
         raise VolumeError(f"{what} is missing: write it as /from:/to")
