@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from shifter_runtime.operations import Operation
 
 # Directories of the node that every container has, unless siteFs puts others there.
-_NODE_DIRECTORIES = ("/tmp", "/var/tmp")
+NODE_DIRECTORIES = ("/tmp", "/var/tmp")
 
 
 class Plan:
@@ -74,7 +74,7 @@ def _site_directories(config: RuntimeConfig) -> list[Operation]:
     taken = {volume.target for volume in site}
     binds: list[Operation] = [
         BindSite(path, path, propagation=config.mount_propagation_style)
-        for path in _NODE_DIRECTORIES
+        for path in NODE_DIRECTORIES
         if path not in taken
     ]
     for volume in site:
