@@ -26,6 +26,10 @@ class VolumeError(SetupError):
     """A volume that cannot be mounted as asked."""
 
 
+class MissingImageError(SetupError):
+    """The image's files are not, or no longer, where the gateway puts them."""
+
+
 class NotPermittedError(SetupError):
     """The caller may not use this image, or may not use Shifter at all."""
 

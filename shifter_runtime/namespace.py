@@ -19,15 +19,19 @@ from shifter_runtime.udi import Udi
 
 def enter(plan: Plan) -> None:
     """Build what `plan` says, seen by nobody else, and make it this process's root."""
+    take_own()
+    change_root(build(plan))
+
+
+def take_own() -> None:
+    """Leave the node's mount namespace for a copy of it."""
     try:
-        _unshare()
+        syscalls.unshare_mounts()
+        # Nothing that is mounted here may reach the node; what siteFs binds as slave still hears
+        # of what the node mounts later.
+        syscalls.change_propagation("/", syscalls.MS_REC | syscalls.MS_SLAVE)
     except OSError as error:
         raise SetupError(f"cannot take a mount namespace: {_reason(error)}") from error
-    udi = build(plan)
-    try:
-        _change_root(udi)
-    except OSError as error:
-        raise SetupError(f"cannot change root: {_reason(error)}") from error
 
 
 def build(plan: Plan) -> Udi:
@@ -55,14 +59,15 @@ def _reason(error: OSError) -> str:
     return f"{error.strerror} ({error.filename})"
 
 
-def _unshare() -> None:
-    syscalls.unshare_mounts()
-    # Nothing that is mounted here may reach the node; what siteFs binds as slave still hears of
-    # what the node mounts later.
-    syscalls.change_propagation("/", syscalls.MS_REC | syscalls.MS_SLAVE)
+def change_root(udi: Udi) -> None:
+    """Make the container the root of this mount namespace and of this process."""
+    try:
+        _pivot(udi)
+    except OSError as error:
+        raise SetupError(f"cannot change root: {_reason(error)}") from error
 
 
-def _change_root(udi: Udi) -> None:
+def _pivot(udi: Udi) -> None:
     os.fchdir(udi.root)
     try:
         # Old and new root at one place: the old one then lies on top and is let go (pivot_root(2),

@@ -21,6 +21,7 @@ AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
 
 CLONE_NEWNS = 0x00020000
+CLONE_NEWUSER = 0x10000000
 MS_RDONLY = 1
 MS_NOSUID = 2
 MS_NODEV = 4
@@ -30,11 +31,13 @@ MS_PRIVATE = 1 << 18
 MS_SLAVE = 1 << 19
 MS_MOVE = 0x2000
 MNT_DETACH = 2
+UMOUNT_NOFOLLOW = 8
 
 MOUNT_ATTR_RDONLY = 0x1
 MOUNT_ATTR_NOSUID = 0x2
 MOUNT_ATTR_NODEV = 0x4
 MOUNT_ATTR_NOEXEC = 0x8
+_MOUNT_ATTR_IDMAP = 0x100000
 
 RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_NO_SYMLINKS = 0x04
@@ -49,6 +52,8 @@ LOOP_CTL_GET_FREE = 0x4C82
 
 LOCK_EX = 2
 LOCK_NB = 4
+_F_OFD_SETLK = 37
+_F_WRLCK = 1
 
 PR_CAPBSET_DROP = 24
 PR_SET_NO_NEW_PRIVS = 38
@@ -56,7 +61,10 @@ PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 _CAPABILITY_VERSION_3 = 0x20080522
 
+SIGHUP = 1
+SIGINT = 2
 SIGPIPE = 13
+SIGTERM = 15
 SIGXFSZ = 25
 
 _OPEN_TREE = 428
@@ -134,12 +142,14 @@ _fsmount = _call(_Long, _Long, _Long)
 _openat2 = _call(_Long, _Text, _Text, _Long)
 _mount_setattr = _call(_Long, _Text, _Long, _Text, _Long)
 _unshare = _function("unshare", _Long)
+_setns = _function("setns", _Long, _Long)
 _mount = _function("mount", _Text, _Text, _Text, _Long, _Text)
 _umount2 = _function("umount2", _Text, _Long)
 _pivot_root = _function("pivot_root", _Text, _Text)
 _ioctl_number = _function("ioctl", _Long, _Long, _Long)
 _ioctl_buffer = _function("ioctl", _Long, _Long, _Buffer)
 _flock = _function("flock", _Long, _Long)
+_fcntl_text = _function("fcntl", _Long, _Long, _Text)
 _usleep = _function("usleep", _Long)
 _prctl = _function("prctl", _Long, _Long, _Long, _Long, _Long)
 _capset = _function("capset", _Text, _Text)
@@ -160,6 +170,16 @@ def _u64(*numbers: int) -> bytes:
 def unshare_mounts() -> None:
     """Give this process a mount namespace of its own: unshare(2)."""
     _checked(_unshare(CLONE_NEWNS), "mount namespace")
+
+
+def unshare_users() -> None:
+    """Put this process into a user namespace of its own, which maps no ids yet: unshare(2)."""
+    _checked(_unshare(CLONE_NEWUSER), "user namespace")
+
+
+def enter_mounts(namespace: int) -> None:
+    """Move this process into the mount namespace that a descriptor is open on: setns(2)."""
+    _checked(_setns(namespace, CLONE_NEWNS), "mount namespace")
 
 
 def change_propagation(path: str, flags: int) -> None:
@@ -202,6 +222,12 @@ def set_attributes(
     _checked(_mount_setattr(_MOUNT_SETATTR, mount, b"", flags, how, len(how)), name)
 
 
+def map_owners(mount: int, namespace: int, name: str) -> None:
+    """Show files of a detached mount as owned by whom a user namespace maps their owners to."""
+    how = _u64(_MOUNT_ATTR_IDMAP, 0, 0, namespace)
+    _checked(_mount_setattr(_MOUNT_SETATTR, mount, b"", AT_EMPTY_PATH, how, len(how)), name)
+
+
 def make_filesystem(
     fstype: str, options: tuple[tuple[str, str | None], ...], attributes: int
 ) -> int:
@@ -235,6 +261,11 @@ def detach(path: str) -> None:
     _checked(_umount2(os.fsencode(path), MNT_DETACH), path)
 
 
+def detach_mount(path: str) -> None:
+    """The same for a path of which the last name may not be a symbolic link."""
+    _checked(_umount2(os.fsencode(path), MNT_DETACH | UMOUNT_NOFOLLOW), path)
+
+
 def control(fd: int, request: int, argument: bytes | int, name: str) -> tuple[int, bytes]:
     """ioctl(2); the result, and the buffer as the kernel left it."""
     if isinstance(argument, int):
@@ -249,6 +280,20 @@ def try_to_lock(fd: int, name: str) -> bool:
     """Take an exclusive flock(2) if nobody holds it; whether that worked."""
     try:
         _checked(_flock(fd, LOCK_EX | LOCK_NB), name)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def try_to_lock_byte(fd: int, position: int, name: str) -> bool:
+    """Take an exclusive lock on one byte if nobody holds it, until `fd` is closed: fcntl(2).
+
+    It belongs to the open file, not to the process (F_OFD_SETLK).
+    """
+    # struct flock: type, whence (SEEK_SET), start, length, pid
+    flock = _F_WRLCK.to_bytes(2, sys.byteorder) + bytes(6) + _u64(position, 1, 0)
+    try:
+        _checked(_fcntl_text(fd, _F_OFD_SETLK, flock), name)
     except BlockingIOError:
         return False
     return True
@@ -273,3 +318,8 @@ def clear_capabilities() -> None:
 def default_signal(number: int) -> None:
     """Let a signal do what it does by default: signal(2)."""
     _signal(number, 0)
+
+
+def ignore_signal(number: int) -> None:
+    """Let a signal do nothing: signal(2)."""
+    _signal(number, 1)
