@@ -19,11 +19,17 @@ _KINDS = {stat.S_IFREG: "regular file", stat.S_IFDIR: "directory"}
 
 
 class Image:
-    """An image as it lies on this node's filesystem: `fd` is open on its file or directory."""
+    """An image as it lies on this node's filesystem: `fd` is open on its file or directory.
 
-    __slots__ = ("fd", "image_id", "metadata", "path")
+    One that `is_local` is a directory that the user named: only his own rights lead to it.
+    """
 
-    def __init__(self, image_id: str, path: str, fd: int, metadata: ImageMetadata) -> None:
+    __slots__ = ("fd", "image_id", "is_local", "metadata", "path")
+
+    def __init__(
+        self, image_id: str, path: str, fd: int, metadata: ImageMetadata, *, is_local: bool = False
+    ) -> None:
+        self.is_local = is_local
         self.image_id = image_id
         self.path = path
         self.fd = fd

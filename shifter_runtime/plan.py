@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shifter_runtime.modules import Module
     from shifter_runtime.operations import Operation
+    from shifter_runtime.volumes import TmpfsSpec
 
 # Directories of the node that every container has, unless siteFs puts others there.
 NODE_DIRECTORIES = ("/tmp", "/var/tmp")
@@ -53,31 +54,40 @@ def make(
     """
     description = udi_config.describe(image, request, user, modules)
     operations: list[Operation] = [
-        *_site_directories(config),
+        *_site_directories(config, request.no_mounts),
         *_kernel_directories(),
         *_etc(files, config, user, imported),
         *_udi_image(config),
-        *_user_volumes(request, user),
+        *_user_mounts(request, user),
         WriteFile("/var/shifterConfig.json", _bytes(description)),
     ]
-    if not config.mount_udi_root_writable:
+    if not config.mount_udi_root_writable and request.writable is None:
         operations.append(SealRoot())
     return Plan(
         (BindImage if image.is_directory else MountImage)(image, config.loop_mount),
-        MountRoot(config.loop_mount, config.udi_mount, config.rootfs_type),
+        _root(image, request, config, user),
         operations,
     )
 
 
-def _site_directories(config: RuntimeConfig) -> list[Operation]:
+def _root(image: Image, request: Request, config: RuntimeConfig, user: Identity) -> MountRoot:
+    if request.writable is None:
+        return MountRoot(config.loop_mount, config.udi_mount, config.rootfs_type)
+    from shifter_runtime.operations.writable import MountWritableRoot  # here: few ask for it
+
+    return MountWritableRoot(
+        config.loop_mount, config.udi_mount, user, request.writable, lend=not image.is_local
+    )
+
+
+def _site_directories(config: RuntimeConfig, left_out: list[str]) -> list[Operation]:
     site = [volume for text in config.site_fs for volume in volumes.parse_site(text)]
     taken = {volume.target for volume in site}
-    binds: list[Operation] = [
-        BindSite(path, path, propagation=config.mount_propagation_style)
-        for path in NODE_DIRECTORIES
-        if path not in taken
-    ]
+    site[:0] = [volumes.Volume(path, path) for path in NODE_DIRECTORIES if path not in taken]
+    binds: list[Operation] = []
     for volume in site:
+        if volume.target in left_out:
+            continue
         if volume.cache is not None:
             raise SetupError(f"siteFs {volume}: perNodeCache is not part of this release")
         binds.append(
@@ -137,6 +147,29 @@ def _udi_image(config: RuntimeConfig) -> list[Operation]:
     if not config.opt_udi_image:
         return [MakeDirectory("/opt/udiImage")]
     return [BindSite(config.opt_udi_image, "/opt/udiImage", read_only=True)]
+
+
+def _user_mounts(request: Request, user: Identity) -> list[Operation]:
+    """Volumes in the order they were given, since each may start in another one.
+
+    An empty filesystem comes after them, unless a volume is to lie within it.
+    """
+    mounts = _user_volumes(request, user)
+    if not request.tmpfs:
+        return mounts
+    from shifter_runtime.operations.tmpfs import MountTmpfs  # here: few ask for it
+
+    targets = [volume.target for volume in request.volumes]
+    below: list[Operation] = []
+    for spec in sorted(request.tmpfs, key=_target_of):
+        volumes.check_target(spec.target)
+        holds_volume = any(volumes.is_within(target, spec.target) for target in targets)
+        (below if holds_volume else mounts).append(MountTmpfs(spec.target, user, spec.size))
+    return below + mounts
+
+
+def _target_of(spec: TmpfsSpec) -> str:
+    return spec.target
 
 
 def _user_volumes(request: Request, user: Identity) -> list[Operation]:

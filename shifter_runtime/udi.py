@@ -19,14 +19,19 @@ _RESOLVE = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
 
 
 class Udi:
-    """The container's root, mounted at `place` in this process's mount namespace."""
+    """The container's root, mounted at `place` in this process's mount namespace.
 
-    __slots__ = ("device", "place", "root")
+    `devices` are those of filesystems that end with the container. `owner` is (uid, gid) of who
+    gets the directories that are made, where that is not root.
+    """
+
+    __slots__ = ("devices", "owner", "place", "root")
 
     def __init__(self, place: str, root: int) -> None:
         self.place = place
         self.root = root
-        self.device = os.fstat(root).st_dev
+        self.devices = {os.fstat(root).st_dev}
+        self.owner: tuple[int, int] | None = None
 
     def open(self, path: str, flags: int = os.O_PATH, user: Identity | None = None) -> int:
         """A descriptor of what `path` means inside the container, for `user` or for root."""
@@ -41,6 +46,14 @@ class Udi:
         if path != self.place and not path.startswith(self.place + "/"):
             raise SetupError(f"{path} is not inside the container")
         return path[len(self.place) :] or "/"
+
+    def place_of_path(self, path: str) -> str:
+        """Where `path` really is, after every symbolic link of the image."""
+        fd = self.open(path)
+        try:
+            return self.place_of(fd)
+        finally:
+            os.close(fd)
 
     def open_directory(self, path: str, mode: int = 0o755, user: Identity | None = None) -> int:
         """A descriptor of the directory `path`, made with its parents where it is missing.
@@ -74,6 +87,8 @@ class Udi:
                 f"cannot make {path} in the container: the image has a symbolic link to "
                 "nowhere in its place; choose another path"
             ) from None
+        if self.owner is not None:
+            os.chown(name, *self.owner, dir_fd=parent, follow_symlinks=False)
         flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         return os.open(name, flags, dir_fd=parent)
 
@@ -166,7 +181,7 @@ class Udi:
 
     def _require_own(self, directory: int, path: str) -> None:
         """Root makes nothing on a filesystem that outlives the container."""
-        if os.fstat(directory).st_dev != self.device:
+        if os.fstat(directory).st_dev not in self.devices:
             raise SetupError(
                 f"cannot make {path} in the container: {self.place_of(directory)} lies on another "
                 "filesystem; make it there yourself first, or choose another path"

@@ -114,11 +114,11 @@ def check_target(path: str, site_targets: Iterable[str] = ()) -> None:
         reason = f"cannot mount over {path} (reserved by Shifter)"
     elif path not in _ALLOWED_WITHIN:
         for tree in _RESERVED_TREES:
-            if _is_within(path, tree):
+            if is_within(path, tree):
                 place = f"over {tree}" if path == tree else f"at {path}, below {tree}"
                 reason = f"cannot mount {place} (reserved by Shifter)"
     for site_target in site_targets:
-        if _is_within(site_target, path):
+        if is_within(site_target, path):
             reason = f"cannot mount over {site_target} (mounted by the site)"
     if reason:
         raise VolumeError(f"{reason}: choose another target")
@@ -257,7 +257,7 @@ def _cache_size(name: str, value: str) -> int:
     return size
 
 
-def _is_within(path: str, tree: str) -> bool:
+def is_within(path: str, tree: str) -> bool:
     """Whether `path` is `tree` or below it, by whole components."""
     return path == tree or path.startswith(tree.rstrip("/") + "/")
 

@@ -16,7 +16,8 @@ _READ_ONLY: tuple[tuple[str, str | None], ...] = (("ro", None),)
 # And whatever an image says that is to be done about damage, which may be to halt the node.
 _OPTIONS = {
     "ext4": (*_READ_ONLY, ("noload", None), ("errors", "continue")),
-    "xfs": (*_READ_ONLY, ("norecovery", None)),
+    # Images that were copied from one have its UUID: they may be mounted beside each other.
+    "xfs": (*_READ_ONLY, ("norecovery", None), ("nouuid", None)),
 }
 
 
@@ -40,7 +41,7 @@ class MountImage:
             )
         finally:
             os.close(device.fd)
-        _attach_at(mount, self.place)
+        attach_at(mount, self.place)
 
 
 class BindImage:
@@ -71,7 +72,7 @@ class BindImage:
             propagation=syscalls.MS_PRIVATE,
             name=self.image.path,
         )
-        _attach_at(mount, self.place)
+        attach_at(mount, self.place)
 
 
 class MountRoot:
@@ -92,8 +93,8 @@ class MountRoot:
 
     def execute(self) -> Udi:
         # Kernels before 6.15 refuse an overlay of mounts that are attached nowhere.
-        layer = syscalls.make_filesystem(self.fstype, (("mode", "0755"),), _NOSUID_NODEV)
-        _attach_at(layer, self.place)
+        layer = syscalls.make_filesystem(self.fstype, self._layer_options(), _NOSUID_NODEV)
+        attach_at(layer, self.place)
         upper, work = self.place + "/upper", self.place + "/work"
         os.mkdir(upper, 0o755)
         os.mkdir(work, 0o700)
@@ -113,8 +114,11 @@ class MountRoot:
             _NOSUID_NODEV,
         )
         # The covered tmpfs is still what the path means, so the overlay goes on top of it.
-        _attach_at(mount, self.place, keep=True)
+        attach_at(mount, self.place, keep=True)
         return Udi(self.place, mount)
+
+    def _layer_options(self) -> tuple[tuple[str, str | None], ...]:
+        return (("mode", "0755"),)
 
 
 class SealRoot:
@@ -130,7 +134,8 @@ class SealRoot:
         syscalls.remount_read_only(udi.place)
 
 
-def _attach_at(mount: int, place: str, *, keep: bool = False) -> None:
+def attach_at(mount: int, place: str, *, keep: bool = False) -> None:
+    """Attach a detached mount at a path of the node's, and close it unless it is to be kept."""
     os.makedirs(place, 0o755, exist_ok=True)
     target = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     syscalls.attach(mount, target, place)

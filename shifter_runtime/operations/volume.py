@@ -8,9 +8,9 @@ import stat
 
 from shifter_runtime import identity, syscalls, trust
 from shifter_runtime.errors import VolumeError
+from shifter_runtime.operations.target import open_for
 from shifter_runtime.operations.tree import restrictions
 from shifter_runtime.udi import Udi
-from shifter_runtime.volumes import check_target
 
 _NOSUID_NODEV = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
 _MOST_MOUNTS = 4096  # below the container's root
@@ -48,8 +48,7 @@ class BindVolume:
             propagation=syscalls.MS_PRIVATE,
             name=self.source,
         )
-        target = self._open_target(udi, is_directory=is_directory)
-        check_target(udi.place_of(target))
+        target = open_for(self.user, udi, self.target, is_directory=is_directory)
         syscalls.attach(mount, target, self.target)
         os.close(target)
         os.close(mount)
@@ -67,14 +66,6 @@ class BindVolume:
         except OSError as error:
             raise VolumeError(
                 f"cannot use volume source {self.source!r}: {error.strerror}"
-            ) from error
-
-    def _open_target(self, udi: Udi, *, is_directory: bool) -> int:
-        try:
-            return udi.open_target(self.target, is_directory=is_directory, user=self.user)
-        except OSError as error:
-            raise VolumeError(
-                f"cannot use volume target {self.target!r}: {error.strerror}"
             ) from error
 
 

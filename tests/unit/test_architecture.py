@@ -119,6 +119,7 @@ ONLY_CALLER = {
     "fork": {
         "shifter_imagegw/importers/child.py",
         "shifter_imagegw/workers/supervisor.py",
+        "shifter_runtime/id_mapping.py",
         "shifter_runtime/lookup.py",
     },
     "exec": {"shifter_runtime/lookup.py", "shifter_runtime/process.py"},
