@@ -10,7 +10,7 @@ from shifter_common.errors import InvalidMetadataError
 from shifter_common.metadata import ImageMetadata
 from shifter_runtime import identity, node, syscalls, trust
 from shifter_runtime.config import RuntimeConfig
-from shifter_runtime.errors import NotPermittedError, SetupError, UntrustedPathError
+from shifter_runtime.errors import MissingImageError, NotPermittedError, SetupError, UntrustedPathError
 
 MOUNTABLE = ("squashfs", "ext4", "xfs")
 DIRECTORY = "VFS"  # the format of an image that is a plain directory
@@ -127,7 +127,7 @@ def _open_trusted(
     try:
         fd = syscalls.open_in(directory, name, os.O_RDONLY | os.O_NONBLOCK, resolve)
     except FileNotFoundError:
-        raise SetupError(
+        raise MissingImageError(
             f"cannot find requested image: {path} does not exist; pull the image again"
         ) from None
     except OSError as error:

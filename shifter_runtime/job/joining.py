@@ -1,26 +1,126 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Find the container that was prepared for a job on this node, and move into it."""
+"""Find the container that was prepared for a job on this node, and move into it.
+
+A prepared container is a mount namespace whose root it is; setupRoot keeps it below STATE_DIRECTORY,
+which only root can read. What a launch trusts is what stands there, never what the container holds.
+Every launch comes here, and most find nothing: that costs one failed open for each name.
+"""
 
 from __future__ import annotations
 
+import os
+
+from shifter_runtime import syscalls
+from shifter_runtime.errors import MissingImageError, SetupError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from shifter_runtime.config import RuntimeConfig
     from shifter_runtime.identity import Identity
+    from shifter_runtime.image import Image
+    from shifter_runtime.job.record import Record
+
+STATE_DIRECTORY = "/run/shifter/udi"
+NODE = "node"  # the container of the whole node, which belongs to no job in particular
+RECORD = "record"
+NAMESPACE = "namespace"
+
+# What batch systems call a job; the first is for those that have no variable of their own.
+_JOB_VARIABLES = ("SHIFTER_JOB_ID", "SLURM_JOB_ID", "SLURM_JOBID", "PBS_JOBID")
+_LONGEST_ID = 64
+_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
+_ID_CHARACTERS = _LETTERS | frozenset("._-")
 
 
 class Prepared:
     """A container of setupRoot's that is what this launch would build."""
 
+    __slots__ = ("_namespace", "name")
+
+    def __init__(self, name: str, namespace: int) -> None:
+        self.name = name
+        self._namespace = namespace
+
+    def __str__(self) -> str:
+        return f"the container prepared for {called(self.name)}"
+
     def enter(self) -> None:
         """Make it this process's root, and close what it was found by."""
-        raise NotImplementedError
+        try:
+            # This sets root and working directory, too, and leaves no mount of the node's behind.
+            syscalls.enter_mounts(self._namespace)
+        except OSError as error:
+            raise SetupError(f"cannot join {self}: {error.strerror}") from error
+        os.close(self._namespace)
 
 
 def find(
     description: str, user: Identity, config: RuntimeConfig, environment: Mapping[str, str]
 ) -> Prepared | None:
     """The container whose shifterConfig.json is `description`, if there is one for `user`."""
+    for name, record in _records(user, environment):
+        if record.description == description:
+            namespace = record.open(f"{STATE_DIRECTORY}/{name}", config.udi_mount)
+            if namespace is not None:
+                return Prepared(name, namespace)
     return None
+
+
+def recall(image_id: str, user: Identity, environment: Mapping[str, str]) -> Image | None:
+    """An image that has gone since a container was prepared of it, as far as joining needs it."""
+    from shifter_runtime.job.record import identifier_of, image_of
+
+    for _, record in _records(user, environment):
+        if record.metadata and record.description.startswith(identifier_of(image_id)):
+            return image_of(image_id, record)
+    return None
+
+
+def require_present(image: Image) -> None:
+    """Complain of an image that was only recalled, where nothing is there to be joined."""
+    if image.fd < 0:
+        raise MissingImageError(
+            f"cannot find requested image: {image.path} does not exist, and this launch differs "
+            "from the container that was prepared for the job: pull the image again"
+        )
+
+
+def is_job_id(text: str) -> bool:
+    """Whether this may name a job: it becomes the name of a directory of root's."""
+    return (
+        0 < len(text) <= _LONGEST_ID
+        and text[0] in _LETTERS
+        and _ID_CHARACTERS.issuperset(text)
+        and text != NODE
+    )
+
+
+def called(name: str) -> str:
+    """What a person is told that a name below STATE_DIRECTORY stands for."""
+    return "this node" if name == NODE else f"job {name}"
+
+
+def _records(user: Identity, environment: Mapping[str, str]) -> Iterator[tuple[str, Record]]:
+    """Of what is prepared under the names that a user may give, what is his."""
+    for name in _names(environment):
+        try:
+            fd = os.open(f"{STATE_DIRECTORY}/{name}/{RECORD}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            continue
+        from shifter_runtime.job import record  # here: few launches find something to join
+
+        found = record.read(fd)
+        if found is not None and found.uid == user.uid:
+            yield name, found
+
+
+def _names(environment: Mapping[str, str]) -> list[str]:
+    """The job's own container goes before the node's. Variables are text that a user chose."""
+    names = []
+    for variable in _JOB_VARIABLES:
+        name = environment.get(variable, "")
+        if name not in names and is_job_id(name):
+            names.append(name)
+    return [*names, NODE]
