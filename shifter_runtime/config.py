@@ -1,30 +1,43 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """udiRoot.conf: what a site decides about the runtime, and how clients find the gateway.
 
-`KEYS` is the whole configuration reference: each key with the attribute it sets, how its text is
-read, its default and what it means.
+`config_keys` is the reference of all keys; `config_findings` looks at a file on behalf of the
+administrator, which no launch pays for.
 """
 
 from __future__ import annotations
 
 from shifter_common import keyvalue
+from shifter_runtime.config_keys import EMPTY_LIST, KEYS, MODULE_KEYS
 from shifter_runtime.errors import ConfigError
-from shifter_runtime.volumes import parse_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
-_MODULE_PREFIX = "module_"
-_MODULE_KEYS = frozenset(
-    (
-        *("userhook", "roothook", "siteEnv", "siteEnvPrepend", "siteEnvAppend", "siteEnvUnset"),
-        *("conflict", "siteFs", "copyPath", "enabled"),
-    )
-)
+MODULE_PREFIX = "module_"
+_REQUIRED = ("udiMount", "loopMount", "imagePath", "udiRootPath")
 _DEPRECATED = frozenset(
     ("autoLoadKernelModule", "kmodBasePath", "kmodCacheFile", "optionalSshdAsRoot")
 )
+_MODULE_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.+-")
+
+
+class Finding:
+    """What an administrator should know about a file; `line` is 0 where it is about all of it."""
+
+    __slots__ = ("is_error", "key", "line", "path", "text")
+
+    def __init__(self, path: str, line: int, key: str, text: str, *, is_error: bool) -> None:
+        self.path = path
+        self.line = line
+        self.key = key
+        self.text = text
+        self.is_error = is_error
+
+    def __str__(self) -> str:
+        place = f"{self.path}: line {self.line}" if self.line else self.path
+        return f"{place}: {self.text}"
 
 
 class RuntimeConfig:
@@ -32,7 +45,7 @@ class RuntimeConfig:
 
     path: str
     warnings: list[str]  # what is odd in the file but does not keep it from being used
-    modules: dict[str, dict[str, list[str]]]  # name -> last part of the key -> texts, in order
+    modules: dict[str, dict[str, list[str]]]  # name -> last part of the key -> values, in order
 
     udi_mount: str
     loop_mount: str
@@ -94,56 +107,103 @@ def load(path: str) -> RuntimeConfig:
 
 def parse(text: str, path: str) -> RuntimeConfig:
     """Understand the text of udiRoot.conf; `path` is what errors and warnings call it."""
+    config, found = examine(text, path)
+    for finding in found:
+        if finding.is_error:
+            raise ConfigError(str(finding))
+    config.warnings = [str(finding) for finding in found]
+    return config
+
+
+def findings(text: str, path: str) -> list[Finding]:
+    """Everything that is wrong or odd in a file, and what it names that is not on this node."""
+    from shifter_runtime import config_findings  # here: for administrators, not for launches
+
+    return config_findings.find(text, path)
+
+
+def examine(text: str, path: str) -> tuple[RuntimeConfig, list[Finding]]:
+    """What a text says, as far as it can be understood, and all that is wrong or odd in it."""
     config = RuntimeConfig()
     config.path = path
     config.warnings = []
     config.modules = {}
-    given: set[str] = set()
+    found: list[Finding] = []
     for attribute, _, default, _ in KEYS.values():
-        setattr(config, attribute, [] if default is _EMPTY_LIST else default)
+        setattr(config, attribute, [] if default is EMPTY_LIST else default)
     for entry in keyvalue.entries(text, "="):
-        place = f"{path}: line {entry.line}"
+        complaint, is_error = "", True
         if entry.value is None:
-            config.warnings.append(f"{place}: not of the form key = value, ignored: {entry.key!r}")
+            complaint, is_error = f"not of the form key = value, ignored: {entry.key!r}", False
         elif entry.key in KEYS:
-            _assign(config, entry.key, entry.value, place)
-            given.add(entry.key)
-        elif entry.key.startswith(_MODULE_PREFIX):
-            _assign_module(config, entry.key, entry.value, place)
+            complaint = _assign(config, entry.key, entry.value)
+        elif _is_module_key(entry.key):
+            complaint = _assign_module(config, entry.key, entry.value)
         else:
-            config.warnings.append(f"{place}: {_unknown(entry.key)}")
-    _require_complete(config)
-    return config
+            complaint, is_error = _unknown(entry.key), False
+        if complaint:
+            found.append(Finding(path, entry.line, entry.key, complaint, is_error=is_error))
+    mistaken = {finding.key for finding in found}
+    found += [
+        Finding(path, 0, key, complaint, is_error=True)
+        for key, complaint in _lacking(config)
+        if key not in mistaken
+    ]
+    return config, found
 
 
-def _assign(config: RuntimeConfig, key: str, text: str, place: str) -> None:
-    """Set the attribute of `key`; list keys gather what all their lines say."""
+def _assign(config: RuntimeConfig, key: str, text: str) -> str:
+    """Set the attribute of `key`; list keys gather what all their lines say. What is wrong."""
     attribute, read, _, _ = KEYS[key]
     try:
         value = read(text)
     except ValueError as error:
-        raise ConfigError(f"{place}: {key} must be {error}, not {text!r}") from None
+        return f"{key} must be {error}, not {text!r}"
+    if "\0" in text:
+        return f"{key} holds a NUL character"
     if isinstance(value, list):
         value = getattr(config, attribute) + value
     setattr(config, attribute, value)
+    return ""
 
 
-def _assign_module(config: RuntimeConfig, key: str, text: str, place: str) -> None:
-    name, _, part = key[len(_MODULE_PREFIX) :].partition("_")
-    if not name or part not in _MODULE_KEYS:
-        config.warnings.append(f"{place}: {_unknown(key)}")
-        return
-    config.modules.setdefault(name, {}).setdefault(part, []).append(text)
+def _is_module_key(key: str) -> bool:
+    name, _, part = key[len(MODULE_PREFIX) :].partition("_")
+    return key.startswith(MODULE_PREFIX) and part in MODULE_KEYS and is_module_name(name)
 
 
-def _require_complete(config: RuntimeConfig) -> None:
-    for key in ("udiMount", "loopMount", "imagePath", "udiRootPath"):
+def is_module_name(name: str) -> bool:
+    """Whether a module may be called so: its name is part of a path, and of a list in a file."""
+    return _MODULE_NAME.issuperset(name) and name not in ("", ".", "..", "none")
+
+
+def _assign_module(config: RuntimeConfig, key: str, text: str) -> str:
+    """Keep what one line says of a module: of list keys all lines, else the last."""
+    name, _, part = key[len(MODULE_PREFIX) :].partition("_")
+    read, _ = MODULE_KEYS[part]
+    try:
+        value = read(text)
+    except ValueError as error:
+        return f"{key} must be {error}, not {text!r}"
+    if "\0" in text:
+        return f"{key} holds a NUL character"
+    values = config.modules.setdefault(name, {})
+    if isinstance(value, list):
+        values.setdefault(part, []).extend(value)
+    else:
+        values[part] = [text if isinstance(value, bool) else str(value)]
+    return ""
+
+
+def _lacking(config: RuntimeConfig) -> Iterator[tuple[str, str]]:
+    for key in _REQUIRED:
         if not getattr(config, KEYS[key][0]):
-            raise ConfigError(f"{config.path}: {key} is not set: {KEYS[key][3]}")
+            yield key, f"{key} is not set: {KEYS[key][3]}"
     if not config.populate_etc_dynamically and not config.etc_path:
-        raise ConfigError(
-            f"{config.path}: etcPath is not set: give it, or set populateEtcDynamically = 1"
-        )
+        yield "etcPath", "etcPath is not set: give it, or set populateEtcDynamically = 1"
+    udi, loop = f"{config.udi_mount}/", f"{config.loop_mount}/"
+    if "/" not in (udi, loop) and (udi.startswith(loop) or loop.startswith(udi)):
+        yield "loopMount", "udiMount and loopMount must be two directories, neither in the other"
 
 
 def _unknown(key: str) -> str:
@@ -151,254 +211,17 @@ def _unknown(key: str) -> str:
         return f"{key} is deprecated and ignored"
     from shifter_runtime.spelling import nearest_to  # here: few files hold an unknown key
 
-    name, _, part = key[len(_MODULE_PREFIX) :].partition("_")
-    if key.startswith(_MODULE_PREFIX) and "_" in part:
+    name, _, part = key[len(MODULE_PREFIX) :].partition("_")
+    if key.startswith(MODULE_PREFIX) and "_" in part:
         return f"unknown key {key!r} ignored: the name of a module cannot hold '_'"
-    if key.startswith(_MODULE_PREFIX) and part:
-        nearest, start = nearest_to(part, _MODULE_KEYS), f"{_MODULE_PREFIX}{name}_"
+    if key.startswith(MODULE_PREFIX) and part in MODULE_KEYS:
+        return (
+            f"unknown key {key!r} ignored: a module's name is made of letters, digits and .+-, "
+            "and is not 'none'"
+        )
+    if key.startswith(MODULE_PREFIX) and part:
+        nearest, start = nearest_to(part, MODULE_KEYS), f"{MODULE_PREFIX}{name}_"
     else:
         nearest, start = nearest_to(key, KEYS), ""
     hint = f", did you mean {start}{nearest}?" if nearest else ""
     return f"unknown key {key!r} ignored{hint}"
-
-
-# How the text of a value is read. A ValueError says what it must be, to follow "KEY must be".
-
-
-def _text(text: str) -> str:
-    return text
-
-
-def _directory(text: str) -> str:
-    if not text.startswith("/") or ".." in text.split("/"):
-        raise ValueError("an absolute path without '..'")
-    return "/" + "/".join(part for part in text.split("/") if part not in ("", "."))
-
-
-def _mount_point(text: str) -> str:
-    path = _directory(text)
-    if path == "/":
-        raise ValueError("a directory other than /")
-    return path
-
-
-def _optional_path(text: str) -> str:
-    return _directory(text) if text else ""
-
-
-def _flag(text: str) -> bool:
-    if text not in ("0", "1"):
-        raise ValueError("0 or 1")
-    return text == "1"
-
-
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or len(text) > 18:
-        raise ValueError("a number")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    whole, _, fraction = text.partition(".")
-    if not (whole + fraction).isascii() or not (whole + fraction).isdigit():
-        raise ValueError("a number of seconds")
-    return float(text)
-
-
-def _size(text: str) -> int:
-    size = parse_size(text)
-    if size is None:
-        raise ValueError("a size such as 512M or 1.5G")
-    return size
-
-
-def _words(text: str) -> list[str]:
-    return text.split()
-
-
-def _comma_words(text: str) -> list[str]:
-    return text.replace(",", " ").split()
-
-
-def _assignments(text: str) -> list[str]:
-    for word in text.split():
-        if word.find("=") < 1:
-            raise ValueError("words of the form NAME=value")
-    return text.split()
-
-
-def _volumes(text: str) -> list[str]:
-    return [text] if text else []  # `volumes.parse_site` reads the items of each line
-
-
-def _lookup_order(text: str) -> tuple[str, ...]:
-    words = tuple(text.split())
-    if words not in (("gateway", "index"), ("index", "gateway"), ("gateway",), ("index",)):
-        raise ValueError("gateway, index, or both in either order")
-    return words
-
-
-def _propagation(text: str) -> str:
-    if text not in ("private", "slave"):
-        raise ValueError("private or slave")
-    return text
-
-
-def _memory_filesystem(text: str) -> str:
-    if text not in ("tmpfs", "ramfs"):
-        raise ValueError("tmpfs or ramfs")
-    return text
-
-
-if TYPE_CHECKING:
-    _Value = str | bool | int | float | list[str] | tuple[str, ...] | None
-    _Key = tuple[str, Callable[[str], _Value], _Value, str]
-
-_EMPTY_LIST: list[str] = []  # a default of KEYS; each configuration gets its own
-
-KEYS: dict[str, _Key] = {
-    "udiMount": (
-        *("udi_mount", _mount_point, ""),
-        "the directory on which the user-defined image is mounted, for example /var/udiMount",
-    ),
-    "loopMount": (
-        *("loop_mount", _mount_point, ""),
-        "the directory on which image files are mounted, for example /var/loopMount",
-    ),
-    "imagePath": (
-        *("image_path", _directory, ""),
-        "the directory in which the gateway puts image files and their .meta files",
-    ),
-    "udiRootPath": (
-        *("udi_root_path", _directory, ""),
-        "the directory under which Shifter is installed (bin/shifterimg, sbin/setupRoot)",
-    ),
-    "optUdiImage": (
-        *("opt_udi_image", _optional_path, ""),
-        "a directory of the site whose content appears at /opt/udiImage in every container",
-    ),
-    "etcPath": (
-        *("etc_path", _optional_path, ""),
-        "the directory of passwd, group and nsswitch.conf for the container, unless made anew",
-    ),
-    "populateEtcDynamically": (
-        *("populate_etc_dynamically", _flag, False),
-        "1: make passwd and group for each run; 0: take them from etcPath",
-    ),
-    "allowLibcPwdCalls": (
-        *("allow_libc_pwd_calls", _flag, False),
-        "1: ask the node's name service who the user is; 0: read etcPath/passwd",
-    ),
-    "usersToImport": (
-        *("users_to_import", _words, _EMPTY_LIST),
-        "further users to list in the container's passwd, with populateEtcDynamically = 1",
-    ),
-    "maxGroupCount": (
-        *("max_group_count", _number, 0),
-        "in how many groups the container's group file lists the user; 0: in none",
-    ),
-    "siteFs": (
-        *("site_fs", _volumes, _EMPTY_LIST),
-        "directories of the node that every container sees: from[:to[:flags]], separated by ;",
-    ),
-    "siteEnv": (
-        *("site_env", _assignments, _EMPTY_LIST),
-        "variables set in every container: NAME=value, separated by spaces",
-    ),
-    "siteEnvAppend": (
-        *("site_env_append", _assignments, _EMPTY_LIST),
-        "values put at the end of a variable, after a colon",
-    ),
-    "siteEnvPrepend": (
-        *("site_env_prepend", _assignments, _EMPTY_LIST),
-        "values put at the start of a variable, before a colon",
-    ),
-    "siteEnvUnset": (
-        *("site_env_unset", _words, _EMPTY_LIST),
-        "variables removed from every container",
-    ),
-    "sitePreMountHook": (
-        *("site_pre_mount_hook", _optional_path, ""),
-        "a script that root runs before siteFs is mounted",
-    ),
-    "sitePostMountHook": (
-        *("site_post_mount_hook", _optional_path, ""),
-        "a script that root runs after siteFs is mounted",
-    ),
-    "hookTimeout": (
-        *("hook_timeout", _seconds, 60.0),
-        "seconds that each script of the site or of a module may take; 0: for ever",
-    ),
-    "mountUdiRootWritable": (
-        *("mount_udi_root_writable", _flag, False),
-        "1: the container's root stays writable until it ends; 0: read-only",
-    ),
-    "mountPropagationStyle": (
-        *("mount_propagation_style", _propagation, "private"),
-        "private: mounts that the node makes later stay outside; slave: they appear inside",
-    ),
-    "rootfsType": (
-        *("rootfs_type", _memory_filesystem, "tmpfs"),
-        "tmpfs or ramfs, for what the site adds to an image",
-    ),
-    "allowLocalChroot": (
-        *("allow_local_chroot", _flag, False),
-        "1: users may use a directory as image (local:/path)",
-    ),
-    "imageOwners": (
-        *("image_owners", _words, _EMPTY_LIST),
-        "users other than root whose files below imagePath are trusted as images",
-    ),
-    "perNodeCachePath": (
-        *("per_node_cache_path", _optional_path, ""),
-        "the directory for the files behind perNodeCache volumes; unset: no such volumes",
-    ),
-    "perNodeCacheSizeLimit": (
-        *("per_node_cache_size_limit", _size, None),
-        "how large one perNodeCache may be, for example 200G",
-    ),
-    "perNodeCacheAllowedFsType": (
-        *("per_node_cache_allowed_fs_type", _words, _EMPTY_LIST),
-        "filesystems that perNodeCachePath may be on; unset: any",
-    ),
-    "imageGateway": (
-        *("image_gateway", _words, _EMPTY_LIST),
-        "base URLs of the image gateway, tried in this order, separated by spaces",
-    ),
-    "imageLookup": (
-        *("image_lookup", _lookup_order, ("gateway", "index")),
-        "who says which image a name means: gateway, index (beside the images), or both, in order",
-    ),
-    "gatewayTimeout": (
-        *("gateway_timeout", _seconds, 0.0),
-        "seconds to wait for an answer of the gateway; 0: for ever",
-    ),
-    "mungeSocketPath": (
-        *("munge_socket", _optional_path, ""),
-        "the socket of the munge daemon; unset: munge's own default",
-    ),
-    "system": (
-        *("system", _text, ""),
-        "the name under which the gateway knows this cluster",
-    ),
-    "defaultImageType": (
-        *("default_image_type", _text, ""),
-        "the type of an image that is named without one, usually docker",
-    ),
-    "defaultModules": (
-        *("default_modules", _comma_words, _EMPTY_LIST),
-        "modules that are active when the user names none, separated by commas",
-    ),
-    "batchType": (*("batch_type", _text, ""), "the batch system; for information only"),
-    "mkfsXfsPath": (
-        *("mkfs_xfs_path", _optional_path, ""),
-        "the program mkfs.xfs, for perNodeCache volumes",
-    ),
-    "nodeContextPrefix": (*("node_context_prefix", _text, ""), "accepted, not used"),
-    "ddPath": (*("dd_path", _text, ""), "accepted, not used"),
-    "cpPath": (*("cp_path", _text, ""), "accepted, not used"),
-    "mvPath": (*("mv_path", _text, ""), "accepted, not used"),
-    "chmodPath": (*("chmod_path", _text, ""), "accepted, not used"),
-    "modprobePath": (*("modprobe_path", _text, ""), "accepted, not used"),
-    "insmodPath": (*("insmod_path", _text, ""), "accepted, not used"),
-}

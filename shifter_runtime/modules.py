@@ -3,17 +3,22 @@
 
 from __future__ import annotations
 
-from shifter_runtime.errors import SetupError
+from shifter_runtime import volumes
+from shifter_runtime.environment import SiteVariables
+from shifter_runtime.errors import ConfigError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shifter_runtime.config import RuntimeConfig
-    from shifter_runtime.environment import SiteVariables
-    from shifter_runtime.volumes import Volume
+
+_NO_MODULES = "none"
 
 
 class Module:
-    """One module of udiRoot.conf that is active for this launch; paths are of the node."""
+    """One module of udiRoot.conf that is active for this launch.
+
+    Paths are of the node, but `user_hook`, which is one in the container.
+    """
 
     __slots__ = ("copy_path", "name", "root_hook", "site_fs", "user_hook", "variables")
 
@@ -21,7 +26,7 @@ class Module:
         self,
         name: str,
         *,
-        site_fs: list[Volume],
+        site_fs: list[volumes.Volume],
         variables: SiteVariables,
         copy_path: str = "",
         root_hook: str = "",
@@ -37,10 +42,77 @@ class Module:
 
 def select(names: list[str] | None, config: RuntimeConfig) -> list[Module]:
     """The modules that a user chose, or the site's defaults where `names` is None, in order."""
-    active = names if names is not None else config.default_modules
-    if active in ([], ["none"]):
+    if names is not None:
+        return _select(names, config)
+    try:
+        return _select(config.default_modules, config)
+    except UsageError as error:  # no mistake of the user's
+        raise ConfigError(f"{config.path}: defaultModules: {error}") from error
+
+
+def _select(names: list[str], config: RuntimeConfig) -> list[Module]:
+    chosen = list(dict.fromkeys(names))
+    if _NO_MODULES in chosen:
+        if len(chosen) > 1:
+            raise UsageError(
+                f"module {_NO_MODULES!r} means no modules at all, so it cannot stand beside "
+                f"others: {','.join(chosen)!r}"
+            )
         return []
-    raise SetupError(
-        f"modules are not part of this release, but {', '.join(active)} would be active: "
-        "write --module=none"
+    for name in chosen:
+        _require_offered(name, config)
+    _require_no_conflict(chosen, config)
+    return [_module(name, config.modules[name]) for name in chosen]
+
+
+def _require_offered(name: str, config: RuntimeConfig) -> None:
+    offered = sorted(name for name in config.modules if _is_enabled(name, config))
+    if name in offered:
+        return
+    if name in config.modules:
+        raise UsageError(f"module {name!r} is not enabled on this site; {_offer(offered)}")
+    from shifter_runtime.spelling import nearest_to  # here: few names are misspelt
+
+    nearest = nearest_to(name[:64], offered) if offered else None
+    hint = f", did you mean {nearest!r}?" if nearest else ";"
+    raise UsageError(f"unknown module {name!r}{hint} {_offer(offered)}")
+
+
+def _offer(offered: list[str]) -> str:
+    return f"this site offers {', '.join(offered)}" if offered else "this site offers none"
+
+
+def _is_enabled(name: str, config: RuntimeConfig) -> bool:
+    return config.modules[name].get("enabled") != ["0"]
+
+
+def _require_no_conflict(chosen: list[str], config: RuntimeConfig) -> None:
+    for name in chosen:
+        for other in config.modules[name].get("conflict", []):
+            if other in chosen and other != name:
+                first, second = sorted((name, other), key=chosen.index)
+                raise UsageError(
+                    f"modules {first!r} and {second!r} exclude each other: choose one of them"
+                )
+
+
+def _module(name: str, values: dict[str, list[str]]) -> Module:
+    return Module(
+        name,
+        site_fs=[
+            volume for text in values.get("siteFs", []) for volume in volumes.parse_site(text)
+        ],
+        variables=SiteVariables(
+            assign=values.get("siteEnv", []),
+            append=values.get("siteEnvAppend", []),
+            prepend=values.get("siteEnvPrepend", []),
+            unset=values.get("siteEnvUnset", []),
+        ),
+        copy_path=_one(values, "copyPath"),
+        root_hook=_one(values, "roothook"),
+        user_hook=_one(values, "userhook"),
     )
+
+
+def _one(values: dict[str, list[str]], part: str) -> str:
+    return values.get(part, [""])[0]

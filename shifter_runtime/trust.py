@@ -11,6 +11,12 @@ from shifter_runtime.errors import SetupError, UntrustedPathError
 _MOST_LINKS = 16
 _MOST_BYTES = 16 << 20
 _PIECE = 1 << 20
+_MOST_ENTRIES = 20_000  # of a tree: each costs every launch a microsecond or more
+_MOST_WAITING = 500  # directories that are open at once
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def read(path: str) -> str:
@@ -44,34 +50,52 @@ def open_untouchable(path: str) -> int:
     root and be writable by nobody else. A sticky directory such as /tmp will do, since there
     nobody can replace what is root's.
     """
+    return _descend(path, _open_file)
+
+
+def open_untouchable_tree(path: str) -> int:
+    """Open a directory in which nobody but root can change anything, however deep."""
+    fd = _descend(path, _open_directory)
+    try:
+        _require_only_root_writes_below(fd, path)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _descend(path: str, open_last: Callable[[str, int | None, str], int]) -> int:
     if not path.startswith("/"):
         raise UntrustedPathError(f"{path!r} is not an absolute path")
-    names = path.split("/")[::-1]
+    names = _parts(path)
     directory = _open_directory("/", None, path)
     links = 0
     try:
-        while True:
+        while names:
             name = names.pop()
-            if name in ("", "."):
-                continue
-            is_last = not any(names)
             try:
-                fd = _open_name(name, directory, path, is_last=is_last)
+                fd = _open_name(name, directory, path, _open_directory if names else open_last)
             except _IsLinkError as link:
                 links += 1
                 if links > _MOST_LINKS:
                     raise UntrustedPathError(f"{path}: too many symbolic links") from None
-                names.extend(link.target.split("/")[::-1])
+                names.extend(_parts(link.target))
                 if link.target.startswith("/"):
                     os.close(directory)
                     directory = _open_directory("/", None, path)
                 continue
-            if is_last:
+            if not names:
                 return fd
             os.close(directory)
             directory = fd
     finally:
         os.close(directory)
+    raise UntrustedPathError(f"{path} is the root directory: name something in it")
+
+
+def _parts(path: str) -> list[str]:
+    """The names in a path, last first."""
+    return [name for name in path.split("/")[::-1] if name not in ("", ".")]
 
 
 class _IsLinkError(Exception):
@@ -90,17 +114,25 @@ def _open_directory(name: str, parent: int | None, path: str) -> int:
     return fd
 
 
-def _open_name(name: str, directory: int, path: str, *, is_last: bool) -> int:
+def _open_name(
+    name: str, directory: int, path: str, open_it: Callable[[str, int | None, str], int]
+) -> int:
     try:
         found = os.stat(name, dir_fd=directory, follow_symlinks=False)
-        if stat.S_ISLNK(found.st_mode):
-            if found.st_uid != 0:
-                raise UntrustedPathError(f"{path}: the symbolic link {name!r} is not root's")
-            raise _IsLinkError(os.readlink(name, dir_fd=directory))
-        if not is_last:
-            return _open_directory(name, directory, path)
-        # O_NONBLOCK: a FIFO must not keep root waiting.
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        target = os.readlink(name, dir_fd=directory) if stat.S_ISLNK(found.st_mode) else None
+    except OSError as error:
+        raise UntrustedPathError(f"cannot open {path}: {error.strerror}") from error
+    if target is None:
+        return open_it(name, directory, path)
+    if found.st_uid != 0:
+        raise UntrustedPathError(f"{path}: the symbolic link {name!r} is not root's")
+    raise _IsLinkError(target)
+
+
+def _open_file(name: str, directory: int | None, path: str) -> int:
+    # O_NONBLOCK: a FIFO must not keep root waiting.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
         fd = os.open(name, flags, dir_fd=directory)
     except OSError as error:
         raise UntrustedPathError(f"cannot open {path}: {error.strerror}") from error
@@ -113,16 +145,65 @@ def _open_name(name: str, directory: int, path: str, *, is_last: bool) -> int:
 
 def _require_only_root_writes(fd: int, path: str, name: str) -> None:
     found = os.fstat(fd)
-    problem = ""
-    if found.st_uid != 0:
-        problem = f"belongs to user {found.st_uid}, not to root"
-    elif found.st_mode & 0o022 and not (
-        stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
-    ):
-        problem = f"is writable by others than root (mode {stat.S_IMODE(found.st_mode):04o})"
+    sticky = stat.S_ISDIR(found.st_mode) and bool(found.st_mode & stat.S_ISVTX)
+    problem = _problem(found, may_be_shared=sticky)
     if problem:
         os.close(fd)
-        shown = path if path.endswith("/" + name) else f"{path}: {name!r} on the way to it"
-        raise UntrustedPathError(
-            f"{shown} {problem}, so Shifter cannot rely on it: ask the administrator to correct it"
-        )
+        last = path.rstrip("/").endswith("/" + name)
+        raise _untrusted(path if last else f"{path}: {name!r} on the way to it", problem)
+
+
+def _require_only_root_writes_below(fd: int, path: str) -> None:
+    """Look at each entry below a directory, by descriptors; what is mounted there is left out."""
+    device = os.fstat(fd).st_dev
+    left = _MOST_ENTRIES
+    waiting = [(os.dup(fd), path)]
+    try:
+        while waiting:
+            directory, place = waiting.pop()
+            try:
+                left -= _look_into(directory, place, device, waiting)
+            finally:
+                os.close(directory)
+            if left < 0 or len(waiting) > _MOST_WAITING:
+                raise UntrustedPathError(
+                    f"{path} holds more than can be checked at each launch (at most "
+                    f"{_MOST_ENTRIES} entries, {_MOST_WAITING} directories in one): share a tree "
+                    "of that size by siteFs"
+                )
+    finally:
+        for directory, _ in waiting:
+            os.close(directory)
+
+
+def _look_into(directory: int, place: str, device: int, waiting: list[tuple[int, str]]) -> int:
+    """Check the entries of one directory, and open the directories in it; how many entries."""
+    count = 0
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            count += 1
+            if count > _MOST_ENTRIES or len(waiting) > _MOST_WAITING:
+                break
+            name = f"{place}/{entry.name}"
+            found = entry.stat(follow_symlinks=False)
+            # The mode of a symbolic link means nothing.
+            problem = _problem(found, may_be_shared=stat.S_ISLNK(found.st_mode))
+            if problem:
+                raise _untrusted(name, problem)
+            if stat.S_ISDIR(found.st_mode) and found.st_dev == device:
+                waiting.append((_open_directory(entry.name, directory, name), name))
+    return count
+
+
+def _problem(found: os.stat_result, *, may_be_shared: bool) -> str:
+    if found.st_uid != 0:
+        return f"belongs to user {found.st_uid}, not to root"
+    if found.st_mode & 0o022 and not may_be_shared:
+        return f"is writable by others than root (mode {stat.S_IMODE(found.st_mode):04o})"
+    return ""
+
+
+def _untrusted(shown: str, problem: str) -> UntrustedPathError:
+    return UntrustedPathError(
+        f"{shown} {problem}, so Shifter cannot rely on it: ask the administrator to correct it"
+    )
