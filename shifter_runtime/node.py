@@ -87,6 +87,17 @@ class Names:
                 return name
         return str(gid)
 
+    def groups_of(self, user: User, gid: int) -> list[int]:
+        """The groups that a process of `user` is in when it is started with group `gid`."""
+        if self._config.allow_libc_pwd_calls:
+            return sorted(os.getgrouplist(user.name, gid))
+        groups = {gid, user.gid}
+        for line in self._of_site("group"):
+            _, _, number, members = (line.split(":") + [""] * 4)[:4]
+            if number.isdecimal() and user.name in members.split(","):
+                groups.add(int(number))
+        return sorted(groups)
+
     def _of_site(self, name: str) -> list[str]:
         if name not in self._lines:
             # Not splitlines(): what else Unicode calls a line end may stand in a field.

@@ -47,16 +47,19 @@ def make(
     files: NodeFiles,
     imported: list[User],
     modules: list[Module],
+    hosts: bytes = b"",
 ) -> Plan:
     """Turn one request into a plan.
 
-    `imported` are the accounts of usersToImport, `modules` the active ones.
+    `imported` are the accounts of usersToImport, `modules` the active ones, `hosts` the nodes of
+    a job, a line for each task.
     """
     description = udi_config.describe(image, request, user, modules)
     operations: list[Operation] = [
         *_site_directories(config, request.no_mounts),
         *_kernel_directories(),
         *_etc(files, config, user, imported),
+        *([WriteFile("/var/hostsfile", hosts)] if hosts else []),
         *_udi_image(config),
         *_user_mounts(request, user),
         WriteFile("/var/shifterConfig.json", _bytes(description)),
