@@ -57,7 +57,7 @@ def find(
             if problems:
                 say(f"{', '.join(problems)}: asked the {source}")
             return _checked(image_id)
-    os.write(2, complaint)
+    _show(complaint, user)
     raise SetupError(_sentence(reference, problems))
 
 
@@ -88,10 +88,20 @@ def _ask_gateway(reference: ImageReference, user: identity.Identity, config: Run
     code = os.waitstatus_to_exitcode(status)
     if code == _NO_ANSWER:
         raise _UnansweredError("no image gateway answered", complaint)
-    os.write(2, complaint)
+    _show(complaint, user)
     if code != 0 or not answer:
         raise SetupError("it could not be looked up")  # why, shifterimg has just said
     return answer
+
+
+def _show(complaint: bytes, user: identity.Identity) -> None:
+    """Write as the user what a process of the user's has said.
+
+    His standard error may be a file of the kernel's (`/proc/PID/loginuid`), where the same bytes
+    would be a command if root wrote them.
+    """
+    with identity.AsUser(user):
+        os.write(2, complaint)
 
 
 def _read_index(reference: ImageReference, user: identity.Identity, config: RuntimeConfig) -> str:

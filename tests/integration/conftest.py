@@ -35,6 +35,7 @@ from tests.integration.installation import (  # noqa: F401 - fixtures for every 
     script,
     unused_prefix,
 )
+from tests.integration.runtime.node_fixtures import installed_node, node  # noqa: F401
 
 SYSTEM = "cluster"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The node that the tests of the runtime launch on."""
+"""The node that the tests of the runtime launch on: `node`, for every folder below integration."""
 
 from __future__ import annotations
 
