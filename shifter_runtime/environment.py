@@ -79,6 +79,8 @@ def make(
     variables.update(_pairs(metadata.env))
     variables.update(env_file)
     variables.update(request.env_overrides)
+    for name in request.unset:
+        variables.pop(name, None)
     for module in modules:
         module.apply(variables)
     SiteVariables(

@@ -76,6 +76,15 @@ def hide() -> None:
     os.setresuid(0, 0, 0)
 
 
+def open_as_caller(path: str, flags: int) -> int:
+    """Open a file with the rights of whoever started this process; only before `hide`."""
+    os.seteuid(os.getuid())
+    try:
+        return os.open(path, flags)
+    finally:
+        os.seteuid(0)
+
+
 class AsUser:
     """Within it, files are looked up and opened with the user's rights, by the kernel itself."""
 

@@ -4,28 +4,31 @@
 from __future__ import annotations
 
 import os
+import time
 
 from shifter_common.errors import ShifterError
 from shifter_runtime import config as configs
 from shifter_runtime import environment as environments
-from shifter_runtime import identity, lookup, namespace, node, process, trust, udi_config, usage
+from shifter_runtime import identity, lookup, namespace, node, process, trust, udi_config
 from shifter_runtime import image as images
 from shifter_runtime import modules as module_selection
 from shifter_runtime import plan as plans
 from shifter_runtime import request as requests
-from shifter_runtime.errors import ProgramError, SetupError, UsageError
+from shifter_runtime.errors import MissingImageError, ProgramError, SetupError, UsageError
 from shifter_runtime.job import joining
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
     from shifter_runtime.config import RuntimeConfig
+    from shifter_runtime.modules import Module
     from shifter_runtime.request import Request
+    from shifter_runtime.script import Script
 
 _FAILED = 1
 _NO_PROGRAM = 127  # what a shell answers, too
-_INTERRUPTED = 130  # 128 + SIGINT
 
 
 def main(arguments: list[str]) -> NoReturn:
@@ -34,14 +37,17 @@ def main(arguments: list[str]) -> NoReturn:
     try:
         status = run(config_path, words, _read_environment(int(environment)), ignored)
     except UsageError as error:
-        _write(1, usage.SHORT)
+        _show_usage()
         status = _fail(error, _FAILED)
     except ProgramError as error:
         status = _fail(error, _NO_PROGRAM)
     except ShifterError as error:
         status = _fail(error, _FAILED)
     except KeyboardInterrupt:
-        status = _INTERRUPTED
+        process.die_of_interrupt()
+    except MemoryError:
+        _say("out of memory: the limits of this process, or of its job, leave too little to start")
+        status = _FAILED
     except Exception as error:  # a defect of ours, which no user should have to read a trace of
         _say(f"internal error, please report it: {type(error).__name__}: {error}")
         status = _FAILED
@@ -50,32 +56,37 @@ def main(arguments: list[str]) -> NoReturn:
 
 def run(config_path: str, words: list[str], variables: dict[str, str], ignored: str) -> int:
     """Everything in order; the status to end with, where no program is to be run."""
+    steps: list[tuple[str, int]] = []
+    step = _clock(steps)
+    step("start Python and load the runtime")
     config = configs.parse(trust.read(config_path), config_path)
-    request = requests.parse(
-        words,
-        variables,
-        default_type=config.default_image_type,
-        allow_local=config.allow_local_chroot,
-    )
+    step("read udiRoot.conf")
+    script = _script(words)
+    request = _request(script.words if script else words, variables, config)
     if request.help:
-        _write(1, usage.LONG)
+        _show_usage(complete=True)
         return 0
+    step("understand the request")
     names = node.Names(config)
     user = identity.caller(names)
     identity.hide()
+    step("find out who calls")
     modules = module_selection.select(request.modules, config)
     _require_supported(request, config)
     _say_what_is_odd(request, config)
     say = _say if request.verbose else _say_nothing
     image_id = lookup.find(request.reference, user, config, say)
+    step("look up the image")
     image = images.open_image(image_id, config)
     image.require_readable_by(user)
+    step("open the image")
     command = process.choose_command(request, image.metadata)
     directory = process.choose_directory(request, image.metadata)
     prepared = None
     if request.is_ordinary and not request.dry_run:
         description = udi_config.describe(image, request, user, modules)
         prepared = joining.find(description, user, config, request.environment)
+        step("look for a container that was prepared for the job")
     umask = os.umask(0o022)
     if prepared is not None:
         prepared.enter()
@@ -83,12 +94,18 @@ def run(config_path: str, words: list[str], variables: dict[str, str], ignored: 
         imported = [_imported(name, names) for name in config.users_to_import]
         files = node.read_files(config)
         plan = plans.make(image, request, config, user, files, imported, modules)
+        step("read the node's files and plan the container")
         if request.dry_run:
-            _write(1, f"{plan}\n")
+            _show_plan(plan, request, image, config, command, directory, modules)
+            _tell_timing(request, steps)
             return 0
+        if request.timing:
+            _watch(plan, step)
         namespace.enter(plan)
+    step("enter the container")
     identity.become(user)
     os.umask(umask)
+    step("give up every privilege")
     problem = process.change_directory(directory)
     if problem:
         _say(problem)
@@ -100,7 +117,56 @@ def run(config_path: str, words: list[str], variables: dict[str, str], ignored: 
         modules=[module.variables for module in modules],
         env_file=[pair for path in request.env_file for pair in _read_env_file(path)],
     )
-    return process.replace(command or process.shell(environment), environment, ignored=ignored)
+    command = command or process.shell(environment)
+    if script:
+        command = script.hand_on(command)
+    step("make the environment")
+    _tell_timing(request, steps)
+    return process.replace(command, environment, ignored=ignored)
+
+
+def _clock(steps: list[tuple[str, int]]) -> Callable[[str], None]:
+    """What notes in `steps` that a step is done, and when: nanoseconds since the launcher began.
+
+    Nobody tells when that was; but until now, little was waited for, so the time that the
+    processor worked for this process will do.
+    """
+    began = time.monotonic_ns() - time.process_time_ns()
+
+    def step(name: str) -> None:
+        steps.append((name, time.monotonic_ns() - began))
+
+    return step
+
+
+def _script(words: list[str]) -> Script | None:
+    """The script that names shifter in its first line, where it takes a look to understand that.
+
+    Without options in that line, `words` are a command line like any other, but for a batch
+    script: Slurm calls its copy of that slurm_script, and keeps it where containers do not see it.
+    """
+    if len(words) < 2:
+        return None
+    has_options = words[0].startswith("-") and (" " in words[0] or "\t" in words[0])
+    if not has_options and not words[1].endswith("/slurm_script"):
+        return None
+    from shifter_runtime import script  # here: few launches come from a script of this kind
+
+    return script.find(words)
+
+
+def _request(words: list[str], variables: dict[str, str], config: RuntimeConfig) -> Request:
+    request = requests.parse(
+        words,
+        variables,
+        default_type=config.default_image_type,
+        allow_local=config.allow_local_chroot,
+    )
+    if request.no_mounts:
+        from shifter_runtime import rare_options  # here: few launches leave anything out
+
+        request.no_mounts = rare_options.targets_of(request.no_mounts, config)
+    return request
 
 
 def _require_supported(request: Request, config: RuntimeConfig) -> None:
@@ -145,13 +211,52 @@ def _read_env_file(path: str) -> list[tuple[str, str]]:
     """The variables in a file of the user's, read as the user and inside the container."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            text = trust.read_all(fd, f"env-file {path!r}").decode("utf-8", "surrogateescape")
+        finally:
+            os.close(fd)
     except OSError as error:
-        raise SetupError(f"cannot open env-file {path!r}: {error.strerror}") from error
-    try:
-        text = trust.read_all(fd, f"env-file {path!r}").decode("utf-8", "surrogateescape")
-    finally:
-        os.close(fd)
+        raise SetupError(f"cannot read env-file {path!r}: {error.strerror}") from error
     return environments.parse_env_file(text, path)
+
+
+# What few launches show is made by modules that the others do not load.
+
+
+def _show_usage(*, complete: bool = False) -> None:
+    from shifter_runtime import usage
+
+    _write(1, usage.LONG if complete else usage.SHORT)
+
+
+def _show_plan(
+    plan: plans.Plan,
+    request: Request,
+    image: images.Image,
+    config: RuntimeConfig,
+    command: list[str],
+    directory: str,
+    modules: list[Module],
+) -> None:
+    from shifter_runtime import report
+
+    variables = environments.make(
+        request, image.image_id, image.metadata, config, [module.variables for module in modules]
+    )
+    _write(1, report.dry_run(plan, request, image.image_id, command, directory, variables))
+
+
+def _watch(plan: plans.Plan, step: Callable[[str], None]) -> None:
+    from shifter_runtime import report
+
+    report.watch(plan, step)
+
+
+def _tell_timing(request: Request, steps: list[tuple[str, int]]) -> None:
+    if request.timing:
+        from shifter_runtime import report
+
+        _write(2, report.timing(steps, as_json=request.json))
 
 
 def _fail(error: ShifterError, status: int) -> int:

@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 _DEFAULT_SHELL = "/bin/sh"
+# The launcher's letters. Python ignores or handles these, and the launcher SIGCHLD. A Ctrl-C that
+# comes just before exec would be lost with Python's handler.
+_SIGNALS = {
+    "c": syscalls.SIGCHLD,
+    "i": syscalls.SIGINT,
+    "p": syscalls.SIGPIPE,
+    "x": syscalls.SIGXFSZ,
+}
 
 
 def choose_command(request: Request, metadata: ImageMetadata) -> list[str]:
@@ -68,13 +76,14 @@ def shell(environment: dict[str, str]) -> list[str]:
 def replace(command: list[str], environment: dict[str, str], *, ignored: str) -> NoReturn:
     """Become `command`; its exit status is then the launcher's.
 
-    `ignored` holds the letters of the signals, among those that Python ignores on its own, that
-    the caller ignored: `p` for SIGPIPE, `x` for SIGXFSZ.
+    `ignored` holds the letters of the signals that the caller ignored, of those that the launcher
+    or Python handle in a way of their own: see `_SIGNALS`.
     """
-    if "p" not in ignored:
-        syscalls.default_signal(syscalls.SIGPIPE)
-    if "x" not in ignored:
-        syscalls.default_signal(syscalls.SIGXFSZ)
+    for letter, number in _SIGNALS.items():
+        if letter in ignored:
+            syscalls.ignore_signal(number)
+        else:
+            syscalls.default_signal(number)
     raise ProgramError(f"{command[0]}: {_execute(command, environment)}")
 
 
@@ -91,6 +100,12 @@ def _execute(command: list[str], environment: dict[str, str]) -> str:
             # As execvp(3): go on looking, but say this if nothing better is found.
             reason = getattr(error, "strerror", None) or str(error)
     return reason
+
+
+def die_of_interrupt() -> None:
+    """End as a program does that Ctrl-C stops, so that a shell's script stops with it."""
+    syscalls.default_signal(syscalls.SIGINT)
+    os.kill(os.getpid(), syscalls.SIGINT)
 
 
 def _candidates(program: str, search_path: str) -> list[str]:

@@ -3,7 +3,8 @@
 
 Options are read as getopt_long(3) reads them with POSIXLY_CORRECT: bundles of short options,
 attached values, unambiguous beginnings of long names, an end at the first word that is no option.
-Arguments and environment may hold any bytes; what is not UTF-8 is kept as surrogate escapes.
+What is set by an option that few launches have, `rare_options` understands. Arguments and
+environment may hold any bytes; what is not UTF-8 is kept as surrogate escapes.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _NO_VALUE, _VALUE, _ATTACHED_VALUE = range(3)
+_LONGEST_NAME = 32
+_LONGEST_VALUE = 1 << 16  # characters; not of --env: the kernel says how long a variable may be
 
-# Long name -> the option it stands for, and whether that takes a value.
+# Long name -> the option it stands for, and whether that takes a value. First the original's,
+# whose beginnings stay unambiguous whatever is added.
 _LONG_OPTIONS = {
     "help": ("help", _NO_VALUE),
     "verbose": ("verbose", _NO_VALUE),
-    "dry-run": ("dry-run", _NO_VALUE),
     "image": ("image", _VALUE),
     "volume": ("volume", _VALUE),
     "module": ("module", _VALUE),
@@ -34,17 +37,32 @@ _LONG_OPTIONS = {
     "entrypoint": ("entrypoint", _ATTACHED_VALUE),
     "entry": ("entrypoint", _ATTACHED_VALUE),
 }
-_SHORT_OPTIONS = {
-    "h": "help",
-    "v": "verbose",
-    "i": "image",
-    "V": "volume",
-    "m": "module",
-    "e": "env",
-    "E": "clearenv",
-    "w": "workdir",
-    "n": "n",  # once "no gateway": accepted, does nothing
+_ADDED_OPTIONS = {
+    "dry-run": ("dry-run", _NO_VALUE),
+    "writable": ("writable", _ATTACHED_VALUE),
+    "mount": ("mount", _VALUE),
+    "no-mount": ("no-mount", _VALUE),
+    "unsetenv": ("unsetenv", _VALUE),
+    "timing": ("timing", _NO_VALUE),
+    "json": ("json", _NO_VALUE),
+    "interactive": ("ignored", _NO_VALUE),
+    "tty": ("ignored", _NO_VALUE),
+    "rm": ("ignored", _NO_VALUE),
 }
+_SHORT_OPTIONS = {
+    "h": ("help", _NO_VALUE),
+    "v": ("verbose", _NO_VALUE),
+    "i": ("image", _VALUE),
+    "V": ("volume", _VALUE),
+    "m": ("module", _VALUE),
+    "e": ("env", _VALUE),
+    "E": ("clearenv", _NO_VALUE),
+    "w": ("workdir", _ATTACHED_VALUE),
+    "n": ("ignored", _NO_VALUE),  # once "no gateway"
+    "t": ("ignored", _NO_VALUE),
+}
+# As people are used to write it for docker. Elsewhere, -i takes a value.
+_WORDS_OF_DOCKER = ("-it", "-ti")
 
 
 class Request:
@@ -97,7 +115,7 @@ class Request:
         self.json = False  # what is shown is shown as JSON
         self.timing = False  # say on stderr how long each step took
         self.unset: list[str] = []  # names of variables, after all that set them
-        self.no_mounts: list[str] = []  # targets of the site's mounts that are left out
+        self.no_mounts: list[str] = []  # of the site's mounts, left out; targets, once resolved
         self.tmpfs: list[volumes.TmpfsSpec] = []
         self.writable: int | None = None  # bytes that may be written to the root; 0: no limit
 
@@ -122,7 +140,10 @@ def parse(
     given, request.command = _options(arguments)
     typed_image = typed_modules = None
     typed_volumes = []
+    rare = []
     for option, value in given:
+        if value is not None and len(value) > _LONGEST_VALUE and option != "env":
+            raise UsageError(_too_long(f"--{option}"))
         if option == "help":
             request.help = True
             return request
@@ -132,8 +153,8 @@ def parse(
             typed_volumes.append(value or "")
         elif option == "module":
             typed_modules = value
-        else:
-            _set(request, option, value)
+        elif not _set(request, option, value):
+            rare.append((option, value))
     request.reference, request.requested_text = _choose_image(
         typed_image, environment, default_type
     )
@@ -151,6 +172,10 @@ def parse(
         typed_modules = _from_environment(environment, "SHIFTER_MODULE") or None
     if typed_modules is not None:
         request.modules = [name for name in typed_modules.split(",") if name]
+    if rare:
+        from shifter_runtime import rare_options  # here: few launches have any
+
+        rare_options.apply(request, rare)
     return request
 
 
@@ -162,21 +187,25 @@ def parse_variable(text: str, what: str) -> tuple[str, str]:
     return name, value
 
 
-def _set(request: Request, option: str, value: str | None) -> None:
+def _set(request: Request, option: str, value: str | None) -> bool:
+    """Keep what an option says; whether it is one of those that are kept here."""
     if option == "env":
         request.env_overrides.append(parse_variable(value or "", "--env"))
     elif option == "env-file":
-        request.env_file.append(value or "")
+        if not value:
+            raise UsageError("--env-file names nothing: write --env-file=FILE")
+        request.env_file.append(value)
     elif option == "clearenv":
         request.clear_environment = True
     elif option == "verbose":
         request.verbose = True
-    elif option == "dry-run":
-        request.dry_run = True
     elif option == "workdir":
         request.workdir = _attached(option, value, "a directory")
     elif option == "entrypoint":
         request.entrypoint = _attached(option, value, "a program")
+    else:
+        return option == "ignored"
+    return True
 
 
 def _attached(option: str, value: str | None, what: str) -> str | bool:
@@ -220,7 +249,14 @@ def _reference(text: str, default_type: str, what: str) -> ImageReference:
 
 def _from_environment(environment: Mapping[str, str], name: str) -> str:
     """A variable as the user set it, else as Slurm carries it into a job."""
-    return environment.get(name) or environment.get(f"SLURM_SPANK_{name}") or ""
+    text = environment.get(name) or environment.get(f"SLURM_SPANK_{name}") or ""
+    if len(text) > _LONGEST_VALUE:
+        raise UsageError(_too_long(name))
+    return text
+
+
+def _too_long(what: str) -> str:
+    return f"the value of {what} is too long: at most {_LONGEST_VALUE} characters are read"
 
 
 def _options(arguments: list[str]) -> tuple[list[tuple[str, str | None]], list[str]]:
@@ -238,6 +274,9 @@ def _options(arguments: list[str]) -> tuple[list[tuple[str, str | None]], list[s
         if not word.startswith("-") or word == "-":
             break
         following = arguments[position + 1] if position + 1 < len(arguments) else None
+        if word in _WORDS_OF_DOCKER:
+            position += 1
+            continue
         read = _long_option if word.startswith("--") else _short_options
         found, used_following = read(word, following)
         given += found
@@ -262,26 +301,36 @@ def _long_option(word: str, following: str | None) -> tuple[list[tuple[str, str 
 
 
 def _long_name(typed: str) -> tuple[str, int]:
-    if typed in _LONG_OPTIONS:
-        return _LONG_OPTIONS[typed]
-    names = [name for name in _LONG_OPTIONS if typed and name.startswith(typed)]
-    options = {_LONG_OPTIONS[name] for name in names}
-    if len(options) == 1:
-        return options.pop()
-    if not options:
-        raise UsageError(f"unrecognized option '--{typed}'")
-    candidates = ", ".join(f"--{name}" for name in names)
-    raise UsageError(f"option '--{typed}' is ambiguous: it may be {candidates}")
+    for known in (_LONG_OPTIONS, _ADDED_OPTIONS):
+        if typed in known:
+            return known[typed]
+    for known in (_LONG_OPTIONS, _ADDED_OPTIONS):
+        names = [name for name in known if typed and name.startswith(typed)]
+        options = {known[name] for name in names}
+        if len(options) == 1:
+            return options.pop()
+        if options:
+            candidates = ", ".join(f"--{name}" for name in names)
+            raise UsageError(f"option '--{typed}' is ambiguous: it may be {candidates}")
+    raise UsageError(_unrecognized(typed))
+
+
+def _unrecognized(typed: str) -> str:
+    from shifter_runtime.spelling import nearest_to  # here: few people mistype
+
+    shown = typed if len(typed) <= _LONGEST_NAME else f"{typed[:_LONGEST_NAME]}…"
+    nearest = nearest_to(shown, (*_LONG_OPTIONS, *_ADDED_OPTIONS)) if len(shown) > 2 else None
+    hint = f"did you mean '--{nearest}'?" if nearest else "see shifter --help"
+    return f"unrecognized option '--{shown}': {hint}"
 
 
 def _short_options(word: str, following: str | None) -> tuple[list[tuple[str, str | None]], bool]:
     """A bundle such as `-vE`; the first option that takes a value takes the rest as its own."""
     found: list[tuple[str, str | None]] = []
     for index, letter in enumerate(word[1:], start=2):
-        option = _SHORT_OPTIONS.get(letter)
-        if option is None:
-            raise UsageError(f"invalid option '-{letter}'")
-        takes = _LONG_OPTIONS[option][1] if option in _LONG_OPTIONS else _NO_VALUE
+        if letter not in _SHORT_OPTIONS:
+            raise UsageError(f"invalid option '-{letter}': see shifter --help")
+        option, takes = _SHORT_OPTIONS[letter]
         rest = word[index:]
         if takes == _NO_VALUE:
             found.append((option, None))

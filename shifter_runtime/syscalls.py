@@ -37,6 +37,7 @@ MOUNT_ATTR_RDONLY = 0x1
 MOUNT_ATTR_NOSUID = 0x2
 MOUNT_ATTR_NODEV = 0x4
 MOUNT_ATTR_NOEXEC = 0x8
+MOUNT_ATTR_NOSYMFOLLOW = 0x200000
 _MOUNT_ATTR_IDMAP = 0x100000
 
 RESOLVE_NO_MAGICLINKS = 0x02
@@ -55,6 +56,8 @@ LOCK_NB = 4
 _F_OFD_SETLK = 37
 _F_WRLCK = 1
 
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
 PR_CAPBSET_DROP = 24
 PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
@@ -63,9 +66,20 @@ _CAPABILITY_VERSION_3 = 0x20080522
 
 SIGHUP = 1
 SIGINT = 2
+SIGKILL = 9
 SIGPIPE = 13
 SIGTERM = 15
+SIGCHLD = 17
 SIGXFSZ = 25
+_LAST_SIGNAL = 64
+_SIG_SETMASK = 2
+_SIGNAL_SET = 128  # bytes of glibc's sigset_t, more than the kernel's
+
+_POLLIN = 1
+_POLLFD = 8  # bytes of struct pollfd
+
+_RLIMITS = (0, 1, 2, 9)  # of processor time, file size, data and address space
+_RLIM_INFINITY = 2**64 - 1
 
 _OPEN_TREE = 428
 _MOVE_MOUNT = 429
@@ -151,6 +165,9 @@ _ioctl_buffer = _function("ioctl", _Long, _Long, _Buffer)
 _flock = _function("flock", _Long, _Long)
 _fcntl_text = _function("fcntl", _Long, _Long, _Text)
 _usleep = _function("usleep", _Long)
+_poll = _function("poll", _Buffer, _Long, _Int)
+_prlimit = _function("prlimit64", _Long, _Long, _Text, _Text)
+_sigprocmask = _function("sigprocmask", _Long, _Text, _Text)
 _prctl = _function("prctl", _Long, _Long, _Long, _Long, _Long)
 _capset = _function("capset", _Text, _Text)
 _signal = _function("signal", _Int, _Long)
@@ -214,10 +231,16 @@ def attach(mount: int, target: int, name: str) -> None:
 
 
 def set_attributes(
-    mount: int, attributes: int, *, recursive: bool, propagation: int = 0, name: str
+    mount: int,
+    attributes: int,
+    *,
+    recursive: bool,
+    propagation: int = 0,
+    clear: int = 0,
+    name: str,
 ) -> None:
-    """Add MOUNT_ATTR_ restrictions, and set the propagation: mount_setattr(2)."""
-    how = _u64(attributes, 0, propagation, 0)
+    """Add and clear MOUNT_ATTR_ restrictions, and set the propagation: mount_setattr(2)."""
+    how = _u64(attributes, clear, propagation, 0)
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
     _checked(_mount_setattr(_MOUNT_SETATTR, mount, b"", flags, how, len(how)), name)
 
@@ -304,6 +327,21 @@ def sleep(microseconds: int) -> None:
     _usleep(microseconds)
 
 
+def wait_readable(fds: tuple[int, ...], milliseconds: int) -> list[bool]:
+    """Wait until something can be read from one of `fds`, or was closed; -1 is for ever: poll(2)."""
+    buffer = _Buffer()
+    request = b"".join(
+        [
+            fd.to_bytes(4, sys.byteorder) + _POLLIN.to_bytes(2, sys.byteorder) + bytes(2)
+            for fd in fds
+        ]
+    )
+    buffer.raw = request
+    _checked(_poll(buffer, len(fds), milliseconds), "poll")
+    # The last half of each structure is what happened.
+    return [any(buffer.raw[end - 2 : end]) for end in range(_POLLFD, len(request) + 1, _POLLFD)]
+
+
 def prctl(operation: int, argument: int = 0) -> None:
     """prctl(2) with one argument."""
     _checked(_prctl(operation, argument, 0, 0, 0), "process attributes")
@@ -323,3 +361,16 @@ def default_signal(number: int) -> None:
 def ignore_signal(number: int) -> None:
     """Let a signal do nothing: signal(2)."""
     _signal(number, 1)
+
+
+def forget_signals() -> None:
+    """Let each signal do what it does by default, and block none: signal(2), sigprocmask(2)."""
+    for number in range(1, _LAST_SIGNAL + 1):
+        _signal(number, 0)
+    _sigprocmask(_SIG_SETMASK, bytes(_SIGNAL_SET), None)
+
+
+def lift_limits() -> None:
+    """Take away the limits that the caller set on this process: prlimit(2)."""
+    for resource in _RLIMITS:
+        _prlimit(0, resource, _u64(_RLIM_INFINITY, _RLIM_INFINITY), None)

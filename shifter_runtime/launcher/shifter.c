@@ -84,7 +84,8 @@ static int put_environment_aside(void)
 	return fd;
 }
 
-/* The descriptor through which a batch system's MPI start-up speaks (PMI-1), or none. Only what
+/* The descriptor through which a batch system's MPI start-up speaks (PMI-1 and PMI-2, of Hydra,
+ * Slurm and Flux), or none. PMIx needs none: its clients connect to a socket by name. Only what
  * carries bytes will do: a directory would be a way out of the container (CVE-2024-21626). */
 static int batch_system_descriptor(void)
 {
@@ -123,18 +124,20 @@ static void close_inherited_files(int kept, int other)
 	close_range_or_die((unsigned int)high + 1, ~0U);
 }
 
-/* Python ignores SIGPIPE and SIGXFSZ; the runtime sets them back as the caller had them. */
+/* The runtime sets these back as the caller had them: Python ignores SIGPIPE and SIGXFSZ, handles
+ * SIGINT unless that is ignored, and could not wait for a child with SIGCHLD ignored. */
 static const char *signals_that_caller_ignores(void)
 {
-	static char letters[3];
+	static const int numbers[] = {SIGCHLD, SIGINT, SIGPIPE, SIGXFSZ};
+	static const char names[] = "cipx";
+	static char letters[sizeof(names)];
 	size_t length = 0;
 	struct sigaction action;
 
-	if (sigaction(SIGPIPE, NULL, &action) == 0 && action.sa_handler == SIG_IGN)
-		letters[length++] = 'p';
-	if (sigaction(SIGXFSZ, NULL, &action) == 0 && action.sa_handler == SIG_IGN)
-		letters[length++] = 'x';
-	letters[length] = '\0';
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
+		if (sigaction(numbers[i], NULL, &action) == 0 && action.sa_handler == SIG_IGN)
+			letters[length++] = names[i];
+	signal(SIGCHLD, SIG_DFL);
 	return letters;
 }
 
@@ -160,10 +163,12 @@ int main(int argc, char **argv)
 {
 	int environment;
 
+	/* Written to a descriptor of the caller's, root's messages must not begin with his words:
+	 * what the kernel reads from one of its own files there, it takes for root's wish. */
+	program_invocation_short_name = (char[]){"shifter"};
 	require_setuid_root();
 	open_missing_standard_files();
 	require_own_place();
-	signal(SIGCHLD, SIG_DFL);
 	environment = put_environment_aside();
 	close_inherited_files(environment, batch_system_descriptor());
 	execve(SHIFTER_PYTHON, runtime_command(environment, argc, argv), SAFE_ENVIRONMENT);
