@@ -26,7 +26,7 @@ _CONFIG_RESERVED = 64  # struct loop_config: fd, block_size, info, reserved[8]
 
 
 class LoopDevice:
-    """A read-only device backed by an image file; it stays while `fd` or a mount holds it."""
+    """A device backed by a file; it stays while `fd` or a mount holds it."""
 
     __slots__ = ("fd", "path")
 
@@ -49,10 +49,15 @@ def attach(image: int) -> LoopDevice:
         syscalls.sleep(_PAUSE)
         device = _find(image)
     try:
-        return device or _find(image) or _configure(image)
+        return device or _find(image) or _configure(image, os.O_RDONLY)
     finally:
         if lock is not None:
             os.close(lock)
+
+
+def attach_writable(file: int) -> LoopDevice:
+    """A new device that writes to the file which the descriptor `file` is open on."""
+    return _configure(file, os.O_RDWR)
 
 
 def _find(image: int) -> LoopDevice | None:
@@ -106,7 +111,7 @@ def _open_lock() -> int:
     return os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
-def _configure(image: int) -> LoopDevice:
+def _configure(file: int, access: int) -> LoopDevice:
     try:
         control = os.open(_CONTROL, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
@@ -116,7 +121,7 @@ def _configure(image: int) -> LoopDevice:
     try:
         # Other programs race for the free device that the kernel names.
         for _ in range(_ATTEMPTS):
-            device = _configure_free(control, image)
+            device = _configure_free(control, file, access)
             if device is not None:
                 return device
     finally:
@@ -126,7 +131,7 @@ def _configure(image: int) -> LoopDevice:
     )
 
 
-def _configure_free(control: int, image: int) -> LoopDevice | None:
+def _configure_free(control: int, file: int, access: int) -> LoopDevice | None:
     try:
         number, _ = syscalls.control(control, syscalls.LOOP_CTL_GET_FREE, 0, _CONTROL)
     except OSError as error:
@@ -136,26 +141,28 @@ def _configure_free(control: int, image: int) -> LoopDevice | None:
         ) from error
     path = f"/dev/loop{number}"
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, access | os.O_CLOEXEC)
     except OSError as error:
         if error.errno == errno.ENXIO:
             return None
         raise SetupError(f"cannot open loop device {path}: {error.strerror}") from error
     try:
-        syscalls.control(fd, syscalls.LOOP_CONFIGURE, _configuration(image), path)
+        syscalls.control(fd, syscalls.LOOP_CONFIGURE, _configuration(file, access), path)
     except OSError as error:
         os.close(fd)
         if error.errno in (errno.EBUSY, errno.EAGAIN, errno.ENXIO):
             return None
-        raise SetupError(f"cannot attach the image to {path}: {error.strerror}") from error
+        raise SetupError(f"cannot attach a file to {path}: {error.strerror}") from error
     return LoopDevice(path, fd)
 
 
-def _configuration(image: int) -> bytes:
+def _configuration(file: int, access: int) -> bytes:
     info = bytearray(_INFO_SIZE)
-    flags = syscalls.LOOP_READ_ONLY | syscalls.LOOP_SET_AUTOCLEAR
+    flags = syscalls.LOOP_SET_AUTOCLEAR
+    if access == os.O_RDONLY:
+        flags |= syscalls.LOOP_READ_ONLY
     info[52:56] = flags.to_bytes(4, sys.byteorder)
-    return image.to_bytes(4, sys.byteorder) + bytes(4) + bytes(info) + bytes(_CONFIG_RESERVED)
+    return file.to_bytes(4, sys.byteorder) + bytes(4) + bytes(info) + bytes(_CONFIG_RESERVED)
 
 
 def _in_use() -> int:

@@ -5,22 +5,23 @@ from __future__ import annotations
 
 from shifter_runtime import etc_files, udi_config, volumes
 from shifter_runtime.config import RuntimeConfig
-from shifter_runtime.errors import SetupError
+from shifter_runtime.errors import VolumeError
 from shifter_runtime.identity import Identity
 from shifter_runtime.image import Image
 from shifter_runtime.node import NodeFiles, User
-from shifter_runtime.operations.root import BindImage, MountImage, MountRoot, SealRoot
-from shifter_runtime.operations.tree import BindSite, MakeDirectory, WriteFile, WriteLink
+from shifter_runtime.operations.root import BindImage, BindLocal, MountImage, MountRoot, SealRoot
+from shifter_runtime.operations.tree import BindSite, DenyDevices, MakeDirectory, WriteFile, WriteLink
 from shifter_runtime.request import Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shifter_runtime.modules import Module
     from shifter_runtime.operations import Operation
-    from shifter_runtime.volumes import TmpfsSpec
+    from shifter_runtime.volumes import TmpfsSpec, Volume
 
 # Directories of the node that every container has, unless siteFs puts others there.
 NODE_DIRECTORIES = ("/tmp", "/var/tmp")
+_MOST_CACHES = 16  # of a user's in one container: each takes one of the node's loop devices
 
 
 class Plan:
@@ -55,22 +56,32 @@ def make(
     a job, a line for each task.
     """
     description = udi_config.describe(image, request, user, modules)
+    before_site, after_site, last_hooks = _hooks_and_modules(config, request, user, modules)
     operations: list[Operation] = [
-        *_site_directories(config, request.no_mounts),
-        *_kernel_directories(),
+        *before_site,
+        *_site_directories(config, request.no_mounts, user),
+        *after_site,
         *_etc(files, config, user, imported),
         *([WriteFile("/var/hostsfile", hosts)] if hosts else []),
-        *_udi_image(config),
-        *_user_mounts(request, user),
+        *_udi_image(config, modules),
+        *last_hooks,
+        *_kernel_directories(),
+        *_user_mounts(request, config, user),
         WriteFile("/var/shifterConfig.json", _bytes(description)),
     ]
     if not config.mount_udi_root_writable and request.writable is None:
         operations.append(SealRoot())
     return Plan(
-        (BindImage if image.is_directory else MountImage)(image, config.loop_mount),
+        _image(image, config, user),
         _root(image, request, config, user),
         operations,
     )
+
+
+def _image(image: Image, config: RuntimeConfig, user: Identity) -> MountImage | BindImage:
+    if image.is_local:
+        return BindLocal(image, config.loop_mount, user)
+    return (BindImage if image.is_directory else MountImage)(image, config.loop_mount)
 
 
 def _root(image: Image, request: Request, config: RuntimeConfig, user: Identity) -> MountRoot:
@@ -83,26 +94,44 @@ def _root(image: Image, request: Request, config: RuntimeConfig, user: Identity)
     )
 
 
-def _site_directories(config: RuntimeConfig, left_out: list[str]) -> list[Operation]:
+def _site_directories(
+    config: RuntimeConfig, left_out: list[str], user: Identity
+) -> list[Operation]:
     site = [volume for text in config.site_fs for volume in volumes.parse_site(text)]
     taken = {volume.target for volume in site}
     site[:0] = [volumes.Volume(path, path) for path in NODE_DIRECTORIES if path not in taken]
-    binds: list[Operation] = []
-    for volume in site:
-        if volume.target in left_out:
-            continue
-        if volume.cache is not None:
-            raise SetupError(f"siteFs {volume}: perNodeCache is not part of this release")
-        binds.append(
-            BindSite(
-                volume.source,
-                volume.target,
-                read_only=volume.read_only,
-                recursive=volume.recursive,
-                propagation=volume.propagation or config.mount_propagation_style,
-            )
-        )
-    return binds
+    return [bind_site(volume, config, user) for volume in site if volume.target not in left_out]
+
+
+def bind_site(
+    volume: Volume, config: RuntimeConfig, user: Identity, *, key: str = "siteFs"
+) -> Operation:
+    """What mounts a volume of the site's; `key` of udiRoot.conf names it."""
+    if volume.cache is not None:
+        return _cache(volume, config, user, by_site=True)
+    return BindSite(
+        volume.source,
+        volume.target,
+        read_only=volume.read_only,
+        recursive=volume.recursive,
+        propagation=volume.propagation or config.mount_propagation_style,
+        key=key,
+    )
+
+
+def _hooks_and_modules(
+    config: RuntimeConfig, request: Request, user: Identity, modules: list[Module]
+) -> tuple[list[Operation], list[Operation], list[Operation]]:
+    """What is done before the site's directories are mounted, after them, and after /etc."""
+    if not (modules or config.site_pre_mount_hook or config.site_post_mount_hook):
+        return [], [], []
+    from shifter_runtime import plan_site  # here: few launches have hooks or modules
+
+    return (
+        plan_site.before_site(config, modules),
+        plan_site.after_site(config, request, user, modules),
+        plan_site.root_hooks(config, modules),
+    )
 
 
 def _kernel_directories() -> list[Operation]:
@@ -114,6 +143,7 @@ def _kernel_directories() -> list[Operation]:
         BindSite("/proc", "/proc", recursive=True, executable=False, through_links=False),
         BindSite("/sys", "/sys", recursive=True, executable=False, through_links=False),
         BindSite("/dev", "/dev", recursive=True, devices=True, through_links=False),
+        DenyDevices("/dev/shm", "/dev/mqueue", "/dev/hugepages"),
     ]
 
 
@@ -146,18 +176,22 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _udi_image(config: RuntimeConfig) -> list[Operation]:
+def _udi_image(config: RuntimeConfig, modules: list[Module]) -> list[Operation]:
+    if any(module.copy_path for module in modules):
+        from shifter_runtime import plan_site  # here: few launches have modules
+
+        return plan_site.udi_image(config, modules)
     if not config.opt_udi_image:
         return [MakeDirectory("/opt/udiImage")]
-    return [BindSite(config.opt_udi_image, "/opt/udiImage", read_only=True)]
+    return [BindSite(config.opt_udi_image, "/opt/udiImage", read_only=True, key="optUdiImage")]
 
 
-def _user_mounts(request: Request, user: Identity) -> list[Operation]:
+def _user_mounts(request: Request, config: RuntimeConfig, user: Identity) -> list[Operation]:
     """Volumes in the order they were given, since each may start in another one.
 
     An empty filesystem comes after them, unless a volume is to lie within it.
     """
-    mounts = _user_volumes(request, user)
+    mounts = _user_volumes(request, config, user)
     if not request.tmpfs:
         return mounts
     from shifter_runtime.operations.tmpfs import MountTmpfs  # here: few ask for it
@@ -175,14 +209,23 @@ def _target_of(spec: TmpfsSpec) -> str:
     return spec.target
 
 
-def _user_volumes(request: Request, user: Identity) -> list[Operation]:
+def _user_volumes(request: Request, config: RuntimeConfig, user: Identity) -> list[Operation]:
     binds: list[Operation] = []
     if not request.volumes:
         return binds
+    if sum(volume.cache is not None for volume in request.volumes) > _MOST_CACHES:
+        raise VolumeError(f"more than {_MOST_CACHES} perNodeCache volumes: ask for fewer")
     from shifter_runtime.operations.volume import BindVolume  # here: most launches have none
 
     for volume in request.volumes:
         if volume.cache is not None:
-            raise SetupError(f"volume {volume}: perNodeCache is not part of this release")
-        binds.append(BindVolume(volume.source, volume.target, user, read_only=volume.read_only))
+            binds.append(_cache(volume, config, user, by_site=False))
+        else:
+            binds.append(BindVolume(volume.source, volume.target, user, read_only=volume.read_only))
     return binds
+
+
+def _cache(volume: Volume, config: RuntimeConfig, user: Identity, *, by_site: bool) -> Operation:
+    from shifter_runtime.operations import cache  # here: few launches have one
+
+    return cache.for_volume(volume, config, user, by_site=by_site)

@@ -29,7 +29,11 @@ MAY_IMPORT = {
     "shifter_common": (),
     "shifter_runtime": ("shifter_common",),
     "shifter_imagegw": ("shifter_common",),
-    "shifter_cli": ("shifter_common", "shifter_runtime.config"),
+    "shifter_cli": (
+        "shifter_common",
+        "shifter_runtime.config",
+        "shifter_runtime.config_keys",
+    ),
 }
 
 
@@ -113,7 +117,8 @@ ONLY_IMPORTER = {
         for module in ("addresses", "endpoint", "patience", "transport")
     },
     "cryptography": {"shifter_imagegw/credentials.py"},
-    "subprocess": {"shifter_imagegw/run.py"},
+    "elftools": {"shifter_cli/modules/elf.py"},
+    "subprocess": {"shifter_cli/modules/image_files.py", "shifter_imagegw/run.py"},
 }
 
 # Who may become another process or another user.

@@ -7,7 +7,7 @@ import pytest
 
 from shifter_common.metadata import ImageMetadata
 from shifter_runtime import config, plan, request
-from shifter_runtime.errors import SetupError
+from shifter_runtime.errors import VolumeError
 from shifter_runtime.identity import Identity
 from shifter_runtime.image import Image
 from shifter_runtime.node import NodeFiles, User
@@ -137,13 +137,56 @@ def test_the_volume_signature_is_told_to_the_container():
     assert '"volMap":"/a:/x:ro;/b:/y"' in text
 
 
+CACHES = "perNodeCachePath = /scratch/caches\n"
+
+
 @pytest.mark.parametrize(
     ("words", "settings"),
     [
-        (["-V/a:/b:perNodeCache=size=1G"], ""),
-        ([], "siteFs = /a:/b:perNodeCache=size=1G\n"),
+        (["-V/a:/b:perNodeCache=size=1G"], CACHES),
+        ([], f"{CACHES}siteFs = /a:/b:perNodeCache=size=1G\n"),
     ],
 )
-def test_what_this_release_lacks_is_refused(words, settings):
-    with pytest.raises(SetupError, match="perNodeCache is not part of this release"):
-        make(*words, settings=settings)
+def test_user_and_site_can_have_a_cache(words, settings):
+    expected = (
+        "mount xfs of 1073741824 bytes, in a file in /scratch/caches, on /b as alice "
+        "(rw,nosuid,nodev)"
+    )
+
+    assert expected in str(make(*words, settings=settings)).splitlines()
+
+
+def test_a_cache_is_as_large_as_whole_blocks_allow():
+    made = make("-V/a:/b:perNodeCache=size=314576895", settings=CACHES)
+
+    assert "mount xfs of 314572800 bytes" in str(made)
+
+
+@pytest.mark.parametrize(
+    ("size", "settings", "sentence"),
+    [
+        ("1G", "", "the site sets no perNodeCachePath"),
+        ("1G", f"{CACHES}perNodeCacheSizeLimit = 512M\n", "at most 536870912 bytes"),
+        ("314572799", CACHES, "at least 314572800 bytes"),
+        ("1125899906842625", CACHES, "at most 1125899906842624 bytes"),
+    ],
+)
+@pytest.mark.parametrize("by_site", [False, True])
+def test_a_cache_that_the_site_does_not_allow_is_refused(size, settings, sentence, by_site):
+    text = f"/a:/b:perNodeCache=size={size}"
+    words = [] if by_site else [f"-V{text}"]
+
+    with pytest.raises(VolumeError, match=sentence):
+        make(*words, settings=settings + (f"siteFs = {text}\n" if by_site else ""))
+
+
+def test_a_cache_of_just_the_limit_is_allowed():
+    make("-V/a:/b:perNodeCache=size=1G", settings=f"{CACHES}perNodeCacheSizeLimit = 1G\n")
+
+
+def test_one_container_cannot_take_all_loop_devices():
+    few = [f"-V/a:/m{number}:perNodeCache=size=1G" for number in range(16)]
+    make(*few, settings=CACHES)
+
+    with pytest.raises(VolumeError, match="more than 16 perNodeCache volumes"):
+        make(*few, "-V/a:/x:perNodeCache=size=1G", settings=CACHES)
