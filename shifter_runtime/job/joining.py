@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Find the container that was prepared for a job on this node, and move into it.
 
-A prepared container is a mount namespace whose root it is; setupRoot keeps it below STATE_DIRECTORY,
-which only root can read. What a launch trusts is what stands there, never what the container holds.
-Every launch comes here, and most find nothing: that costs one failed open for each name.
+A prepared container is a mount namespace whose root it is; setupRoot keeps it below
+STATE_DIRECTORY, which only root can read. What a launch trusts is what stands there, never what the
+container holds. Every launch comes here, and most find nothing: that costs one failed open for
+each name.
 """
 
 from __future__ import annotations

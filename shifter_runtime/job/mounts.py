@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What is mounted on the node at and below a directory, compared by component."""
+
+from __future__ import annotations
+
+import os
+
+from shifter_runtime import syscalls, trust
+
+_TABLE = "/proc/self/mountinfo"
+_ESCAPES = ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\"))
+_ATTEMPTS = 10
+_PAUSE = 100_000  # microseconds
+
+
+def below(path: str) -> list[str]:
+    """The mount points at and below `path`, in the order of their mounting."""
+    fd = os.open(_TABLE, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        table = trust.read_all(fd, _TABLE)
+    finally:
+        os.close(fd)
+    points = (_unescaped(line.split(b" ")[4]) for line in table.splitlines())
+    return [point for point in points if f"{point}/".startswith(f"{path}/")]
+
+
+def detach_all(path: str) -> list[str]:
+    """Detach everything at and below `path`; what is left in spite of that.
+
+    What is mounted at `path` takes along what is below it. No other name is looked up in a
+    container's tree, where users may move directories and put links in their place.
+    """
+    for attempt in range(_ATTEMPTS):
+        if attempt:
+            syscalls.sleep(_PAUSE)
+        points = below(path)
+        try:
+            while points:
+                syscalls.detach_mount(path if path in points else points[-1])
+                points = below(path)
+        except OSError:
+            continue
+        return []
+    return below(path)
+
+
+def _unescaped(text: bytes) -> str:
+    for written, meant in _ESCAPES:
+        text = text.replace(written, meant)
+    return os.fsdecode(text)

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What is written after setupRoot and unsetupRoot; each option has a long name, too.
+
+Nothing is read from the environment: the user of a job may have set it.
+"""
+
+from __future__ import annotations
+
+from shifter_runtime import volumes
+from shifter_runtime.errors import UsageError
+from shifter_runtime.job.joining import NODE, is_job_id
+
+SETUP_USAGE = """\
+usage: setupRoot [options] TYPE ID
+
+Prepare the container of image TYPE:ID (id, or local) on this node, for one user's launches to join.
+
+  -u, --user NAME       the user, by name
+  -U, --uid NUMBER      ... or by id, or both, which must agree
+  -G, --gid NUMBER      the group that the job runs with, if it is not the user's own
+  -v, --volume SPEC     a directory to show: FROM:TO[:ro]; may be repeated
+  -m, --module NAMES    modules to activate, with commas between; none for none
+  -N, --nodes SPEC      the nodes of the job: "host1/2 host2/1", with tasks on each
+  -s, --ssh-key KEY     start an sshd inside that lets in this public key of the user's
+      --job ID          for one job on a node that jobs share; else for the whole node
+  -V, --verbose         show the configuration, and what is odd in it
+      --dry-run         only show what would be done
+      --json            show it as JSON
+  -h, --help            this text
+
+Exit codes: 0 prepared, 1 failed and undone, 2 wrong usage, 3 there is one already.
+"""
+UNSETUP_USAGE = """\
+usage: unsetupRoot [--job ID] [-v]
+
+Take down what setupRoot prepared, for the node or for a job. Processes inside are left alone.
+
+      --job ID          the container of this job
+  -v, --verbose         say what is done, and list processes that are still inside
+  -h, --help            this text
+
+Exit codes: 0 nothing is left (or was there), 1 something is left, 2 wrong usage.
+"""
+
+# Name -> whether a value follows.
+_SETUP = {
+    "user": True, "uid": True, "gid": True, "volume": True, "module": True, "modules": True,
+    "nodes": True, "ssh-key": True, "job": True, "verbose": False, "dry-run": False,
+    "json": False, "help": False,
+}  # fmt: skip
+_SETUP_LETTERS = {
+    "u": "user", "U": "uid", "G": "gid", "v": "volume", "m": "module", "N": "nodes",
+    "s": "ssh-key", "V": "verbose", "h": "help",
+}  # fmt: skip
+_UNSETUP = {"job": True, "verbose": False, "help": False}
+_UNSETUP_LETTERS = {"v": "verbose", "h": "help"}
+
+_HIGHEST_ID = 2**32 - 2
+_LONGEST_HOST = 253
+_MOST_TASKS = 1 << 20
+_HOST_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
+_LONGEST_KEY = 16384
+
+
+class Options:
+    """What is to be prepared or taken down; `job` is the name under which it is kept."""
+
+    def __init__(self) -> None:
+        self.help = False
+        self.verbose = False
+        self.dry_run = False
+        self.json = False
+        self.job = NODE
+        self.user: str | None = None
+        self.uid: int | None = None
+        self.gid: int | None = None
+        self.volumes: list[volumes.Volume] = []
+        self.modules: list[str] | None = None
+        self.nodes: list[tuple[str, int]] = []  # host name, tasks there
+        self.ssh_key = ""
+        self.image_type = ""
+        self.image_id = ""
+
+
+def parse_setup(words: list[str]) -> Options:
+    """Read the words after setupRoot."""
+    options, rest, texts = _parse(words, _SETUP, _SETUP_LETTERS)
+    if options.help:
+        return options
+    if len(rest) != 2:
+        raise UsageError(f"TYPE and ID of an image are needed, not {len(rest)} words")
+    options.image_type, options.image_id = rest
+    if options.image_type not in ("id", "local"):
+        raise UsageError(
+            f"images of type {options.image_type!r} are not looked up here: give id and the "
+            "image's id, as shifterimg lookup prints it"
+        )
+    if options.user is None and options.uid is None:
+        raise UsageError("a user is needed: give --user, --uid or both")
+    options.volumes = volumes.parse_user(";".join(texts))
+    return options
+
+
+def parse_unsetup(words: list[str]) -> Options:
+    """Read the words after unsetupRoot."""
+    options, rest, _ = _parse(words, _UNSETUP, _UNSETUP_LETTERS)
+    if rest and not options.help:
+        raise UsageError(f"{rest[0]!r} means nothing here: only --job ID and -v do")
+    return options
+
+
+def _parse(
+    words: list[str], long_names: dict[str, bool], letters: dict[str, str]
+) -> tuple[Options, list[str], list[str]]:
+    """The options, words that are none, and texts of volumes. Options may stand anywhere."""
+    options = Options()
+    rest: list[str] = []
+    texts: list[str] = []
+    left = words[::-1]
+    while left:
+        word = left.pop()
+        if word == "--":
+            rest += left[::-1]
+            break
+        if word.startswith("--"):
+            typed, separator, value = word[2:].partition("=")
+            name = _whole_name(typed, long_names)
+            if separator and not long_names[name]:
+                raise UsageError(f"option '--{typed}' takes no value")
+        elif word.startswith("-") and word != "-":
+            name = letters.get(word[1], "")
+            if not name:
+                raise UsageError(f"invalid option '-{word[1]}'")
+            typed, separator, value = name, word[2:], word[2:]
+            if separator and not long_names[name]:
+                left.append("-" + separator)  # a bundle of letters
+                separator = ""
+        else:
+            rest.append(word)
+            continue
+        if long_names[name] and not separator:
+            if not left:
+                raise UsageError(f"option '--{typed}' requires a value")
+            value = left.pop()
+        if name == "volume":
+            texts.append(value)
+        else:
+            _set(options, name, value)
+    return options, rest, texts
+
+
+def _whole_name(typed: str, known: dict[str, bool]) -> str:
+    if typed in known:
+        return typed
+    names = [name for name in known if typed and name.startswith(typed)]
+    if {"module", "modules"} == set(names):
+        return "module"
+    if len(names) == 1:
+        return names[0]
+    if names:
+        candidates = ", ".join(f"--{name}" for name in names)
+        raise UsageError(f"option '--{typed}' is ambiguous: it may be {candidates}")
+    from shifter_runtime.spelling import nearest_to
+
+    nearest = nearest_to(typed[:64], known)
+    hint = f", did you mean --{nearest}?" if nearest else ""
+    raise UsageError(f"unrecognized option '--{typed}'{hint}")
+
+
+def _set(options: Options, name: str, value: str) -> None:
+    if name in ("help", "verbose", "json"):
+        setattr(options, name, True)
+    elif name == "dry-run":
+        options.dry_run = True
+    elif name in ("uid", "gid"):
+        setattr(options, name, _number(f"--{name}", value))
+    elif name == "user":
+        options.user = value
+    elif name == "job":
+        options.job = _job(value)
+    elif name == "nodes":
+        options.nodes = parse_nodes(value)
+    elif name == "ssh-key":
+        options.ssh_key = _key(value)
+    else:
+        options.modules = [module for module in value.split(",") if module]
+
+
+def _number(what: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > 10 or int(text) > _HIGHEST_ID:
+        raise UsageError(f"{what} must be a number from 0 to {_HIGHEST_ID}, not {text[:64]!r}")
+    return int(text)
+
+
+def _job(text: str) -> str:
+    if not is_job_id(text):
+        raise UsageError(
+            f"--job {text[:64]!r}: a job's id is at most 64 letters, digits and '._-', begins with "
+            f"a letter or digit, and is not {NODE!r}"
+        )
+    return text
+
+
+def parse_nodes(text: str) -> list[tuple[str, int]]:
+    """Host names and numbers of tasks of `host1/2 host2/1`."""
+    nodes = []
+    for word in text.split():
+        host, _, tasks = word.partition("/")
+        if not _is_host(host) or not (tasks.isascii() and tasks.isdigit()) or len(tasks) > 7:
+            raise UsageError(f"--nodes: {word[:300]!r} is not of the form HOST/TASKS")
+        nodes.append((host, int(tasks)))
+    if sum(tasks for _, tasks in nodes) > _MOST_TASKS:
+        raise UsageError(f"--nodes: more than {_MOST_TASKS} tasks")
+    return nodes
+
+
+def hostsfile(nodes: list[tuple[str, int]]) -> bytes:
+    """One host name for each task, in the order of the nodes."""
+    return "".join(f"{host}\n" * tasks for host, tasks in nodes).encode()
+
+
+def _is_host(text: str) -> bool:
+    return (
+        0 < len(text) <= _LONGEST_HOST
+        and text[0] not in "._-"
+        and _HOST_CHARACTERS.issuperset(text)
+    )
+
+
+def _key(text: str) -> str:
+    """One line as in authorized_keys; what kind of key it may be, sshd says."""
+    if not 0 < len(text) <= _LONGEST_KEY or not text.isascii() or not text.isprintable():
+        raise UsageError("--ssh-key must be one line, such as a user's id_ed25519.pub holds")
+    return text

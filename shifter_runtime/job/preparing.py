@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Build a container that outlives its builder.
+
+It is built in a mount namespace of this process's own, which ends with the process: until the last
+step nothing on the node has changed, whatever fails and however this is killed. Then the finished
+namespace is kept below STATE_DIRECTORY. The container of the whole node is also shown on udiMount,
+as prologs and the batch system's plugin expect; its mounts there replicate to no other namespace.
+"""
+
+from __future__ import annotations
+
+import os
+
+from shifter_common.errors import InvalidMetadataError
+from shifter_runtime import namespace, syscalls
+from shifter_runtime.errors import SetupError
+from shifter_runtime.job import mounts, removal, state
+from shifter_runtime.job.joining import NODE, called
+from shifter_runtime.job.record import Record, device_at, own_processes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shifter_common.metadata import ImageMetadata
+    from shifter_runtime.config import RuntimeConfig
+    from shifter_runtime.identity import Identity
+    from shifter_runtime.plan import Plan
+
+_OWN_NAMESPACE = "/proc/self/ns/mnt"
+
+
+class AlreadyPreparedError(SetupError):
+    """There is a container under that name, and launches may be in it."""
+
+
+class Container:
+    """What is to be prepared: `name` is a job's id or NODE; `ssh_key` is empty for no sshd."""
+
+    def __init__(
+        self, name: str, user: Identity, description: str, metadata: ImageMetadata, ssh_key: str
+    ) -> None:
+        self.name = name
+        self.user = user
+        self.description = description
+        self.metadata = metadata
+        self.ssh_key = ssh_key
+
+
+class _Built:
+    """The finished namespace, and descriptors of what is in it."""
+
+    def __init__(self) -> None:
+        self.namespace = -1
+        self.root = -1
+        self.tree = -1  # a detached copy of all its mounts
+        self.device = 0
+
+
+def prepare(container: Container, plan: Plan, config: RuntimeConfig) -> None:
+    """Build it, keep it, and tell launches; all or nothing."""
+    with state.Lock(container.name):
+        _require_free(container.name, config)
+        built = _build(plan)
+        # Half of what follows would be worse than none or all, and it takes a millisecond.
+        for number in (syscalls.SIGHUP, syscalls.SIGINT, syscalls.SIGTERM):
+            syscalls.ignore_signal(number)
+        try:
+            _keep(container, built, config)
+        except BaseException:
+            removal.remove(container.name, config)
+            raise
+
+
+def _require_free(name: str, config: RuntimeConfig) -> None:
+    """Refuse where a container is; clean up where somebody was killed with half of one."""
+    record = state.read_record(name)
+    is_shown = name != NODE or (record and device_at(config.udi_mount) == record.device)
+    if record and is_shown:
+        raise AlreadyPreparedError(
+            f"there is a container for {called(name)} already, prepared for user {record.user}: "
+            "run unsetupRoot first"
+        )
+    if state.exists(name):
+        removal.remove(name, config)
+    elif name == NODE:
+        for place in (config.udi_mount, config.loop_mount):
+            if mounts.below(place):
+                raise SetupError(
+                    f"something is mounted on {place} that this release did not mount: "
+                    "unsetupRoot unmounts it"
+                )
+
+
+def _build(plan: Plan) -> _Built:
+    built = _Built()
+    node = os.open(_OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
+    namespace.take_own()
+    try:
+        udi = namespace.build(plan)
+        built.device = os.fstat(udi.root).st_dev
+        built.tree = syscalls.clone_tree(udi.root, recursive=True, name=udi.place)
+        built.namespace = os.open(_OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
+        # From here until the node's namespace is back, nothing may be imported: the image would
+        # be asked for it.
+        namespace.change_root(udi)
+        built.root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    finally:
+        syscalls.enter_mounts(node)
+        os.close(node)
+    return built
+
+
+def _keep(container: Container, built: _Built, config: RuntimeConfig) -> None:
+    with state.Lock():
+        directory = state.make(container.name)
+    state.keep_namespace(container.name, built.namespace)
+    if container.name == NODE:
+        _show(built.tree, config.udi_mount)
+    os.close(built.tree)
+    if container.ssh_key:
+        from shifter_runtime.job import sshd  # type: ignore[attr-defined,unused-ignore]
+
+        sshd.start(built.root, container.user, container.ssh_key, config, directory)
+    record = Record(
+        uid=container.user.uid,
+        user=container.user.name,
+        namespace=os.fstat(built.namespace).st_ino,
+        processes=own_processes(),
+        device=built.device if container.name == NODE else 0,
+        description=container.description,
+        metadata=_text(container.metadata),
+    )
+    state.write_record(container.name, record)
+
+
+def _show(tree: int, place: str) -> None:
+    """Mount the container on `place`, all at once.
+
+    What is mounted on a shared mount is copied to every namespace that shares it. So a private
+    mount of the directory itself goes between.
+    """
+    for mount in (_bound_on_itself(place), tree):
+        target = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        syscalls.attach(mount, target, place)
+        os.close(target)
+        syscalls.set_attributes(
+            mount, 0, recursive=False, propagation=syscalls.MS_PRIVATE, name=place
+        )
+
+
+def _bound_on_itself(place: str) -> int:
+    os.makedirs(place, 0o755, exist_ok=True)
+    directory = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    mount = syscalls.clone_tree(directory, recursive=False, name=place)
+    os.close(directory)
+    return mount
+
+
+def _text(metadata: ImageMetadata) -> str:
+    """For launches that join when the image has expired; empty where it cannot be written."""
+    try:
+        return metadata.to_text()
+    except InvalidMetadataError:
+        return ""

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""From `setupRoot …`, which a batch system's prolog runs, to a container that launches join."""
+
+from __future__ import annotations
+
+import os
+
+from shifter_common.errors import ShifterError
+from shifter_common.metadata import json_string
+from shifter_common.reference import ImageReference
+from shifter_runtime import config as configs
+from shifter_runtime import config_keys, lookup, node, trust, udi_config
+from shifter_runtime import image as images
+from shifter_runtime import modules as module_selection
+from shifter_runtime import plan as plans
+from shifter_runtime import request as requests
+from shifter_runtime.errors import SetupError, UsageError
+from shifter_runtime.job import account, options, preparing
+from shifter_runtime.job.caller import require_root, say, take_known_surroundings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from shifter_runtime.config import RuntimeConfig
+    from shifter_runtime.job.options import Options
+
+_PROGRAM = "setupRoot"
+_FAILED, _WRONG_USAGE, _ALREADY_PREPARED, _INTERRUPTED = 1, 2, 3, 130
+
+
+def main(config_path: str, words: list[str]) -> NoReturn:
+    """Prepare one container; where that fails, the node is as it was."""
+    try:
+        run(config_path, words)
+        status = 0
+    except UsageError as error:
+        say(_PROGRAM, f"{error}; setupRoot --help says more")
+        status = _WRONG_USAGE
+    except preparing.AlreadyPreparedError as error:
+        say(_PROGRAM, str(error))
+        status = _ALREADY_PREPARED
+    except (ShifterError, OSError) as error:
+        say(_PROGRAM, str(error))
+        status = _FAILED
+    except KeyboardInterrupt:
+        status = _INTERRUPTED
+    os._exit(status)
+
+
+def run(config_path: str, words: list[str]) -> None:
+    """The steps of a launch, up to the point where it would become the user."""
+    chosen = options.parse_setup(words)
+    if chosen.help:
+        os.write(1, options.SETUP_USAGE.encode())
+        return
+    require_root()
+    take_known_surroundings()
+    config = configs.parse(trust.read(config_path), config_path)
+    if chosen.verbose:
+        _show_configuration(config, as_json=chosen.json)
+    request = _request(chosen, config)
+    names = node.Names(config)
+    user = account.find(chosen.user, chosen.uid, chosen.gid, names)
+    modules = module_selection.select(request.modules, config)
+    image_id = lookup.find(request.reference, user, config, _say)
+    image = images.open_image(image_id, config)
+    image.require_readable_by(user)
+    plan = plans.make(
+        image, request, config, user,
+        node.read_files(config),
+        [_imported(name, names) for name in config.users_to_import],
+        modules,
+        options.hostsfile(chosen.nodes),
+    )  # fmt: skip
+    if chosen.dry_run:
+        _show_plan(plan, as_json=chosen.json)
+        return
+    description = udi_config.describe(image, request, user, modules)
+    container = preparing.Container(chosen.job, user, description, image.metadata, chosen.ssh_key)
+    preparing.prepare(container, plan, config)
+
+
+def _request(chosen: Options, config: RuntimeConfig) -> requests.Request:
+    """What a user would have to ask for, to join what is prepared."""
+    request = requests.Request({})
+    request.reference = ImageReference.checked(chosen.image_type, chosen.image_id)
+    if chosen.image_type == "local" and not config.allow_local_chroot:
+        raise SetupError("this site does not allow directories as images (allowLocalChroot)")
+    request.volumes = chosen.volumes
+    request.modules = chosen.modules
+    return request
+
+
+def _imported(name: str, names: node.Names) -> node.User:
+    found = names.user(name)
+    if found is None:
+        raise SetupError(f"usersToImport names {name!r}, who is unknown on this node")
+    return found
+
+
+def _show_configuration(config: RuntimeConfig, *, as_json: bool) -> None:
+    values = {key: _text(getattr(config, entry[0])) for key, entry in config_keys.KEYS.items()}
+    if as_json:
+        pairs = ", ".join(
+            f"{json_string(key)}: {json_string(text)}" for key, text in values.items()
+        )
+        _show(f"{{{pairs}}}\n")
+    else:
+        _show("".join(f"{key} = {text}\n" for key, text in values.items()))
+    for warning in config.warnings:
+        _say(warning)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(str, value))
+    if isinstance(value, bool):
+        return str(int(value))
+    return "" if value is None else str(value)
+
+
+def _show_plan(plan: plans.Plan, *, as_json: bool) -> None:
+    lines = str(plan).split("\n")
+    if as_json:
+        _show(f"[{', '.join(map(json_string, lines))}]\n")
+    else:
+        _show("".join(f"{line}\n" for line in lines))
+
+
+def _show(text: str) -> None:
+    content = text.encode("utf-8", "surrogateescape")
+    while content:
+        content = content[os.write(1, content) :]
+
+
+def _say(text: str) -> None:
+    say(_PROGRAM, text)
