@@ -10,10 +10,23 @@ from shifter_common.errors import InvalidMetadataError
 from shifter_common.metadata import ImageMetadata
 from shifter_runtime import identity, node, syscalls, trust
 from shifter_runtime.config import RuntimeConfig
-from shifter_runtime.errors import MissingImageError, NotPermittedError, SetupError, UntrustedPathError
+from shifter_runtime.errors import (
+    MissingImageError,
+    NotPermittedError,
+    SetupError,
+    UntrustedPathError,
+)
 
 MOUNTABLE = ("squashfs", "ext4", "xfs")
 DIRECTORY = "VFS"  # the format of an image that is a plain directory
+
+# Filesystems of which a node has the modes and POSIX access lists, by f_type of statfs(2).
+_HELD_TO_MODES = {
+    *(0xEF53, 0x58465342, 0x9123683E, 0xF2F52010),  # ext2 to ext4, xfs, btrfs, f2fs
+    *(0x01021994, 0x858458F6, 0x794C7630),  # tmpfs, ramfs, overlay
+    *(0x73717368, 0xE0F5E1E2),  # squashfs, erofs
+    0x0BD00BD0,  # Lustre
+}
 
 _KINDS = {stat.S_IFREG: "regular file", stat.S_IFDIR: "directory"}
 
@@ -69,6 +82,39 @@ def open_image(image_id: str, config: RuntimeConfig) -> Image:
         return Image(image_id, f"{config.image_path}/{name}", fd, metadata)
     finally:
         os.close(directory)
+
+
+def find_local(path: str, user: identity.Identity) -> Image:
+    """A directory of the node's as an image: no metadata, and nobody's access list.
+
+    Root then reads it for the user, through an overlay that holds him to modes and to POSIX
+    access lists. So it must lie on a filesystem that has no other rules.
+    """
+    fd = open_local(path, user)
+    if syscalls.filesystem_magic(fd, path) not in _HELD_TO_MODES:
+        os.close(fd)
+        raise SetupError(
+            f"cannot use {path!r} as an image: what may be read there is not decided by the modes "
+            "of files on this node alone (it is a network filesystem, FUSE, or the kernel's own): "
+            "copy it to a disk of the node, or pull it as an image"
+        )
+    return Image(path, path, fd, ImageMetadata(format=DIRECTORY), is_local=True)
+
+
+def open_local(path: str, user: identity.Identity) -> int:
+    """A descriptor of a directory that the user may list and enter.
+
+    Symbolic links are his to follow, but not those of /proc that lead to what root has open.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK
+    try:
+        with identity.AsUser(user):
+            # The last dot asks for the right to enter.
+            return syscalls.open_in(
+                syscalls.AT_FDCWD, path + "/.", flags, syscalls.RESOLVE_NO_MAGICLINKS
+            )
+    except OSError as error:
+        raise SetupError(f"cannot use {path!r} as an image: {error.strerror}") from error
 
 
 def open_image_path(config: RuntimeConfig) -> int:

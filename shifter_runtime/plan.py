@@ -10,7 +10,13 @@ from shifter_runtime.identity import Identity
 from shifter_runtime.image import Image
 from shifter_runtime.node import NodeFiles, User
 from shifter_runtime.operations.root import BindImage, BindLocal, MountImage, MountRoot, SealRoot
-from shifter_runtime.operations.tree import BindSite, DenyDevices, MakeDirectory, WriteFile, WriteLink
+from shifter_runtime.operations.tree import (
+    BindSite,
+    DenyDevices,
+    MakeDirectory,
+    WriteFile,
+    WriteLink,
+)
 from shifter_runtime.request import Request
 
 TYPE_CHECKING = False

@@ -162,6 +162,7 @@ _umount2 = _function("umount2", _Text, _Long)
 _pivot_root = _function("pivot_root", _Text, _Text)
 _ioctl_number = _function("ioctl", _Long, _Long, _Long)
 _ioctl_buffer = _function("ioctl", _Long, _Long, _Buffer)
+_fstatfs = _function("fstatfs", _Long, _Buffer)
 _flock = _function("flock", _Long, _Long)
 _fcntl_text = _function("fcntl", _Long, _Long, _Text)
 _usleep = _function("usleep", _Long)
@@ -299,6 +300,13 @@ def control(fd: int, request: int, argument: bytes | int, name: str) -> tuple[in
     return result, buffer.raw[: len(argument)]
 
 
+def filesystem_magic(fd: int, name: str) -> int:
+    """The number of the kind of filesystem that a descriptor is on: fstatfs(2)."""
+    buffer = _Buffer()
+    _checked(_fstatfs(fd, buffer), name)
+    return int.from_bytes(buffer.raw[:4], sys.byteorder)  # f_type; all numbers have 32 bits
+
+
 def try_to_lock(fd: int, name: str) -> bool:
     """Take an exclusive flock(2) if nobody holds it; whether that worked."""
     try:
@@ -328,7 +336,7 @@ def sleep(microseconds: int) -> None:
 
 
 def wait_readable(fds: tuple[int, ...], milliseconds: int) -> list[bool]:
-    """Wait until something can be read from one of `fds`, or was closed; -1 is for ever: poll(2)."""
+    """Wait until one of `fds` can be read or was closed, or time is up (-1: never): poll(2)."""
     buffer = _Buffer()
     request = b"".join(
         [

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from shifter_runtime import loop, syscalls
 from shifter_runtime.errors import SetupError
-from shifter_runtime.image import Image
+from shifter_runtime.identity import Identity
+from shifter_runtime.image import Image, open_local
 from shifter_runtime.udi import Udi
 
 _NOSUID_NODEV = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
@@ -19,6 +21,8 @@ _OPTIONS = {
     # Images that were copied from one have its UUID: they may be mounted beside each other.
     "xfs": (*_READ_ONLY, ("norecovery", None), ("nouuid", None)),
 }
+# What the kernel says of a filesystem that it cannot read.
+_REFUSALS = (errno.EINVAL, errno.EIO, errno.EUCLEAN, errno.EFBIG, errno.ENOMEM)
 
 
 class MountImage:
@@ -34,14 +38,25 @@ class MountImage:
     def execute(self) -> None:
         device = loop.attach(self.image.fd)
         try:
-            mount = syscalls.make_filesystem(
-                self.image.metadata.format,
-                (("source", device.path), *_OPTIONS.get(self.image.metadata.format, _READ_ONLY)),
-                syscalls.MOUNT_ATTR_RDONLY | _NOSUID_NODEV,
-            )
+            mount = self._mount(device.path)
         finally:
             os.close(device.fd)
         attach_at(mount, self.place)
+
+    def _mount(self, device: str) -> int:
+        fstype = self.image.metadata.format
+        options = (("source", device), *_OPTIONS.get(fstype, _READ_ONLY))
+        try:
+            return syscalls.make_filesystem(
+                fstype, options, syscalls.MOUNT_ATTR_RDONLY | _NOSUID_NODEV
+            )
+        except OSError as error:
+            if error.errno not in _REFUSALS:
+                raise
+            from shifter_runtime import superblock  # here: hardly any image is refused
+
+            problem = superblock.problem(self.image.fd, fstype)
+            raise SetupError(f"cannot mount image {self.image.path}: {problem}") from error
 
 
 class BindImage:
@@ -59,8 +74,7 @@ class BindImage:
         return f"bind {self.image.path} on {self.place} (ro,nosuid,nodev)"
 
     def execute(self) -> None:
-        flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        source = os.open(self.image.path, flags)
+        source = self._open()
         if not os.path.samestat(os.fstat(source), os.fstat(self.image.fd)):
             raise SetupError(f"{self.image.path} was replaced at this moment: try again")
         mount = syscalls.clone_tree(source, recursive=False, name=self.image.path)
@@ -73,6 +87,28 @@ class BindImage:
             name=self.image.path,
         )
         attach_at(mount, self.place)
+
+    def _open(self) -> int:
+        flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(self.image.path, flags)
+
+
+class BindLocal(BindImage):
+    """Make a directory that the user names visible on loopMount, as the image.
+
+    Only what he can reach is bound, and nothing that is mounted below it: that may be what the
+    overlay must not have, such as /proc.
+    """
+
+    def __init__(self, image: Image, place: str, user: Identity) -> None:
+        super().__init__(image, place)
+        self.user = user
+
+    def __str__(self) -> str:
+        return f"{super().__str__()} as {self.user.name}"
+
+    def _open(self) -> int:
+        return open_local(self.image.path, self.user)
 
 
 class MountRoot:

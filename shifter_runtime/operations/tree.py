@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
 from shifter_runtime import syscalls
+from shifter_runtime.errors import SetupError
 from shifter_runtime.udi import Udi
 
 _PROPAGATION = {"private": syscalls.MS_PRIVATE, "slave": syscalls.MS_SLAVE}
@@ -69,8 +71,10 @@ class BindSite:
         executable: bool = True,
         through_links: bool = True,
         propagation: str = "private",
+        key: str = "",
     ) -> None:
         self.source = source
+        self.key = key  # of udiRoot.conf, where that names the source
         self.target = target
         self.recursive = recursive
         self.through_links = through_links
@@ -90,7 +94,7 @@ class BindSite:
         return f"bind {self.source} on {self.target} ({','.join(flags)})"
 
     def execute(self, udi: Udi) -> None:
-        source = os.open(self.source, os.O_PATH | os.O_CLOEXEC)
+        source = self._open_source()
         is_directory = stat.S_ISDIR(os.fstat(source).st_mode)
         mount = syscalls.clone_tree(source, recursive=self.recursive, name=self.source)
         os.close(source)
@@ -110,6 +114,44 @@ class BindSite:
         syscalls.attach(mount, target, self.target)
         os.close(target)
         os.close(mount)
+
+    def _open_source(self) -> int:
+        try:
+            return os.open(self.source, os.O_PATH | os.O_CLOEXEC)
+        except OSError as error:
+            if not self.key:
+                raise
+            raise SetupError(
+                f"cannot use {self.key} {self.source} on this node: {error.strerror}; ask the "
+                "administrator to correct the node or udiRoot.conf"
+            ) from error
+
+
+class DenyDevices:
+    """Let no device be used through the filesystems at these paths, where something is mounted.
+
+    They come with /dev, where devices must work, but hold files of anybody's.
+    """
+
+    def __init__(self, *paths: str) -> None:
+        self.paths = paths
+
+    def __str__(self) -> str:
+        return f"deny devices on {', '.join(self.paths)}"
+
+    def execute(self, udi: Udi) -> None:
+        for path in self.paths:
+            try:
+                fd = udi.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
+            except OSError:
+                continue  # the node has none
+            try:
+                syscalls.set_attributes(fd, syscalls.MOUNT_ATTR_NODEV, recursive=False, name=path)
+            except OSError as error:
+                if error.errno != errno.EINVAL:  # a directory where nothing is mounted
+                    raise
+            finally:
+                os.close(fd)
 
 
 def restrictions(attributes: int) -> str:
