@@ -11,7 +11,6 @@ from shifter_runtime import config as configs
 from shifter_runtime import environment as environments
 from shifter_runtime import identity, lookup, namespace, node, process, trust, udi_config
 from shifter_runtime import image as images
-from shifter_runtime import modules as module_selection
 from shifter_runtime import plan as plans
 from shifter_runtime import request as requests
 from shifter_runtime.errors import MissingImageError, ProgramError, SetupError, UsageError
@@ -71,24 +70,30 @@ def run(config_path: str, words: list[str], variables: dict[str, str], ignored: 
     user = identity.caller(names)
     identity.hide()
     step("find out who calls")
-    modules = module_selection.select(request.modules, config)
+    modules = _modules(request, config)
     _require_supported(request, config)
     _say_what_is_odd(request, config)
     say = _say if request.verbose else _say_nothing
     image_id = lookup.find(request.reference, user, config, say)
     step("look up the image")
-    image = images.open_image(image_id, config)
+    image = _open_image(image_id, user, request, config)
     image.require_readable_by(user)
     step("open the image")
     command = process.choose_command(request, image.metadata)
     directory = process.choose_directory(request, image.metadata)
     prepared = None
-    if request.is_ordinary and not request.dry_run:
+    if request.is_ordinary:
         description = udi_config.describe(image, request, user, modules)
         prepared = joining.find(description, user, config, request.environment)
         step("look for a container that was prepared for the job")
+    if prepared is None:
+        joining.require_present(image)
+    elif request.dry_run:
+        _say(f"this launch joins {prepared}; without that, it would do this:")
+    else:
+        say(f"joining {prepared}")
     umask = os.umask(0o022)
-    if prepared is not None:
+    if prepared is not None and not request.dry_run:
         prepared.enter()
     else:
         imported = [_imported(name, names) for name in config.users_to_import]
@@ -121,6 +126,10 @@ def run(config_path: str, words: list[str], variables: dict[str, str], ignored: 
     if script:
         command = script.hand_on(command)
     step("make the environment")
+    for module in modules:
+        if module.user_hook:
+            _run_user_hook(module, config)
+            step(f"run the userhook of module {module.name}")
     _tell_timing(request, steps)
     return process.replace(command, environment, ignored=ignored)
 
@@ -169,19 +178,38 @@ def _request(words: list[str], variables: dict[str, str], config: RuntimeConfig)
     return request
 
 
+def _modules(request: Request, config: RuntimeConfig) -> list[Module]:
+    if not (config.default_modules if request.modules is None else request.modules):
+        return []
+    # Here, because most launches have none; but not later, when the image would be asked for it.
+    from shifter_runtime import hooks, modules  # noqa: F401
+
+    return modules.select(request.modules, config)
+
+
+def _run_user_hook(module: Module, config: RuntimeConfig) -> None:
+    from shifter_runtime import hooks  # here: few modules have one
+
+    hooks.run_as_user(f"module_{module.name}_userhook", module.user_hook, config.hook_timeout)
+
+
+def _open_image(
+    image_id: str, user: identity.Identity, request: Request, config: RuntimeConfig
+) -> images.Image:
+    """Where the gateway has expired it since, what a container was prepared of serves on."""
+    try:
+        return images.open_image(image_id, config)
+    except MissingImageError:
+        image = joining.recall(image_id, user, request.environment)
+        if image is None:
+            raise
+        return image
+
+
 def _require_supported(request: Request, config: RuntimeConfig) -> None:
     """Refuse plainly what this release lacks, rather than to run something else than asked for."""
     if request.reference.image_type == "local":
         raise SetupError("images of type local are not part of this release: use a pulled image")
-    for key, hook in (
-        ("sitePreMountHook", config.site_pre_mount_hook),
-        ("sitePostMountHook", config.site_post_mount_hook),
-    ):
-        if hook:
-            raise SetupError(
-                f"{config.path}: {key} is not part of this release, and a container without what "
-                f"{hook} does may not be what the site means: ask the administrator to remove it"
-            )
 
 
 def _say_what_is_odd(request: Request, config: RuntimeConfig) -> None:
