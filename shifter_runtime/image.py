@@ -65,8 +65,15 @@ class Image:
         )
 
 
-def open_image(image_id: str, config: RuntimeConfig) -> Image:
-    """Open both files of an image, and check on the descriptors that root may rely on them."""
+def open_image(
+    image_id: str, config: RuntimeConfig, user: identity.Identity | None = None
+) -> Image:
+    """Open both files of an image, and check on the descriptors that root may rely on them.
+
+    An absolute path in the place of an id is a directory that `user` wants for an image.
+    """
+    if user is not None and image_id.startswith("/"):
+        return _open_local_image(image_id, user)
     directory = open_image_path(config)
     try:
         owners = trusted_owners(directory, config)
@@ -84,7 +91,7 @@ def open_image(image_id: str, config: RuntimeConfig) -> Image:
         os.close(directory)
 
 
-def find_local(path: str, user: identity.Identity) -> Image:
+def _open_local_image(path: str, user: identity.Identity) -> Image:
     """A directory of the node's as an image: no metadata, and nobody's access list.
 
     Root then reads it for the user, through an overlay that holds him to modes and to POSIX

@@ -36,13 +36,15 @@ def find(
     config: RuntimeConfig,
     say: Callable[[str], None],
 ) -> str:
-    """The id of the image that a reference means now; `id:` is one already.
+    """The id of the image that a reference means now; `id:` is one already, `local:` a path.
 
     The sources that the site names in imageLookup are asked in order. The index is no way around
     what a gateway refuses: behind the gateway, it is asked only when no gateway answers.
     """
     if reference.image_type == "id":
         return _checked(reference.tag)
+    if reference.image_type == "local":
+        return reference.tag
     problems: list[str] = []
     complaint = b""
     for source in config.image_lookup:

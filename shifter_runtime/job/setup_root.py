@@ -64,7 +64,7 @@ def run(config_path: str, words: list[str]) -> None:
     user = account.find(chosen.user, chosen.uid, chosen.gid, names)
     modules = module_selection.select(request.modules, config)
     image_id = lookup.find(request.reference, user, config, _say)
-    image = images.open_image(image_id, config)
+    image = images.open_image(image_id, config, user)
     image.require_readable_by(user)
     plan = plans.make(
         image, request, config, user,
