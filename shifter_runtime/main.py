@@ -31,8 +31,9 @@ _NO_PROGRAM = 127  # what a shell answers, too
 
 
 def main(arguments: list[str]) -> NoReturn:
-    """Run what the launcher passes: udiRoot.conf, environment, ignored signals, user's words."""
-    config_path, environment, ignored, *words = arguments
+    """Run what the launcher passes: udiRoot.conf, environment, state of signals, user's words."""
+    config_path, environment, ignored, blocked, *words = arguments
+    process.let_interrupts_through(ignored=ignored, blocked=blocked)
     try:
         status = run(config_path, words, _read_environment(int(environment)), ignored)
     except UsageError as error:
@@ -42,8 +43,6 @@ def main(arguments: list[str]) -> NoReturn:
         status = _fail(error, _NO_PROGRAM)
     except ShifterError as error:
         status = _fail(error, _FAILED)
-    except KeyboardInterrupt:
-        process.die_of_interrupt()
     except MemoryError:
         _say("out of memory: the limits of this process, or of its job, leave too little to start")
         status = _FAILED
@@ -71,7 +70,6 @@ def run(config_path: str, words: list[str], variables: dict[str, str], ignored: 
     identity.hide()
     step("find out who calls")
     modules = _modules(request, config)
-    _require_supported(request, config)
     _say_what_is_odd(request, config)
     say = _say if request.verbose else _say_nothing
     image_id = lookup.find(request.reference, user, config, say)
@@ -198,18 +196,12 @@ def _open_image(
 ) -> images.Image:
     """Where the gateway has expired it since, what a container was prepared of serves on."""
     try:
-        return images.open_image(image_id, config)
+        return images.open_image(image_id, config, user)
     except MissingImageError:
         image = joining.recall(image_id, user, request.environment)
         if image is None:
             raise
         return image
-
-
-def _require_supported(request: Request, config: RuntimeConfig) -> None:
-    """Refuse plainly what this release lacks, rather than to run something else than asked for."""
-    if request.reference.image_type == "local":
-        raise SetupError("images of type local are not part of this release: use a pulled image")
 
 
 def _say_what_is_odd(request: Request, config: RuntimeConfig) -> None:

@@ -72,6 +72,7 @@ SIGTERM = 15
 SIGCHLD = 17
 SIGXFSZ = 25
 _LAST_SIGNAL = 64
+_SIG_UNBLOCK = 1
 _SIG_SETMASK = 2
 _SIGNAL_SET = 128  # bytes of glibc's sigset_t, more than the kernel's
 
@@ -364,6 +365,12 @@ def clear_capabilities() -> None:
 def default_signal(number: int) -> None:
     """Let a signal do what it does by default: signal(2)."""
     _signal(number, 0)
+
+
+def unblock_signal(number: int) -> None:
+    """Let a signal through: sigprocmask(2)."""
+    signals = (1 << (number - 1)).to_bytes(_SIGNAL_SET, sys.byteorder)
+    _checked(_sigprocmask(_SIG_UNBLOCK, signals, None), "signal mask")
 
 
 def ignore_signal(number: int) -> None:

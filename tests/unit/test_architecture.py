@@ -126,12 +126,13 @@ ONLY_CALLER = {
     "fork": {
         "shifter_imagegw/importers/child.py",
         "shifter_imagegw/workers/supervisor.py",
+        "shifter_runtime/hooks.py",
         "shifter_runtime/id_mapping.py",
         "shifter_runtime/lookup.py",
         "shifter_runtime/xfs.py",
     },
     "exec": {
-        *(f"shifter_runtime/{module}.py" for module in ("lookup", "process", "xfs")),
+        *(f"shifter_runtime/{module}.py" for module in ("hooks", "lookup", "process", "xfs")),
     },
     "set_ids": {
         "shifter_imagegw/importers/identity.py",

@@ -188,14 +188,3 @@ def test_only_a_line_end_ends_a_line_of_passwd(node):
         assert f"belongs to user {ALICE}, who does not write images here" in refusal(node)
     finally:
         passwd.write_text(usual)
-
-
-def test_a_module_that_would_be_needed_is_refused_not_ignored(node):
-    assert "modules are not part of this release" in refusal(node, "--module=mpich", "true")
-
-
-@pytest.mark.parametrize("key", ["sitePreMountHook", "sitePostMountHook"])
-def test_a_hook_that_would_be_needed_is_refused_not_ignored(node, key):
-    node.configure(**{key: "/etc/shifter/hook"})
-
-    assert f"{key} is not part of this release" in refusal(node)
