@@ -17,14 +17,8 @@ if TYPE_CHECKING:
 
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 _DEFAULT_SHELL = "/bin/sh"
-# The launcher's letters. Python ignores or handles these, and the launcher SIGCHLD. A Ctrl-C that
-# comes just before exec would be lost with Python's handler.
-_SIGNALS = {
-    "c": syscalls.SIGCHLD,
-    "i": syscalls.SIGINT,
-    "p": syscalls.SIGPIPE,
-    "x": syscalls.SIGXFSZ,
-}
+# What Python ignores or handles, and SIGCHLD, which the launcher resets: by the launcher's letters.
+_SIGNALS = {"c": syscalls.SIGCHLD, "p": syscalls.SIGPIPE, "x": syscalls.SIGXFSZ}
 
 
 def choose_command(request: Request, metadata: ImageMetadata) -> list[str]:
@@ -73,11 +67,22 @@ def shell(environment: dict[str, str]) -> list[str]:
     return [wanted if wanted.startswith("/") and os.access(wanted, os.X_OK) else _DEFAULT_SHELL]
 
 
+def let_interrupts_through(*, ignored: str, blocked: str) -> None:
+    """From now on, Ctrl-C ends this process as it would end any program; one that waits does now.
+
+    Whatever has been mounted until then was seen by nobody else, and vanishes. Python's own handler
+    would lose what comes just before exec.
+    """
+    if "i" not in ignored:
+        syscalls.default_signal(syscalls.SIGINT)
+    if not blocked:
+        syscalls.unblock_signal(syscalls.SIGINT)
+
+
 def replace(command: list[str], environment: dict[str, str], *, ignored: str) -> NoReturn:
     """Become `command`; its exit status is then the launcher's.
 
-    `ignored` holds the letters of the signals that the caller ignored, of those that the launcher
-    or Python handle in a way of their own: see `_SIGNALS`.
+    `ignored` holds the letters of the signals that the caller ignored.
     """
     for letter, number in _SIGNALS.items():
         if letter in ignored:
@@ -100,12 +105,6 @@ def _execute(command: list[str], environment: dict[str, str]) -> str:
             # As execvp(3): go on looking, but say this if nothing better is found.
             reason = getattr(error, "strerror", None) or str(error)
     return reason
-
-
-def die_of_interrupt() -> None:
-    """End as a program does that Ctrl-C stops, so that a shell's script stops with it."""
-    syscalls.default_signal(syscalls.SIGINT)
-    os.kill(os.getpid(), syscalls.SIGINT)
 
 
 def _candidates(program: str, search_path: str) -> list[str]:

@@ -63,10 +63,12 @@ def _make_writable(request: Request, value: str | None) -> None:
 
 
 def _mount(request: Request, text: str) -> None:
+    if not text:
+        raise UsageError(f"--mount names nothing: {_MOUNT_FORM}")
     try:
         spec = _parse_docker_mount(text) if text.startswith("type=") else _parse_mount(text)
-    except VolumeError as error:
-        raise VolumeError(f"--mount {text!r}: {error}") from None
+    except (UsageError, VolumeError) as error:
+        raise UsageError(f"--mount {text!r}: {error}") from None
     for other in request.tmpfs:
         if other.target == spec.target:
             if other.size != spec.size:

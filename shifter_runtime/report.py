@@ -8,7 +8,6 @@ from shifter_common.metadata import json_string
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
     from typing import Any
 
     from shifter_runtime.plan import Plan
@@ -61,18 +60,21 @@ def dry_run(
 
 
 class Timed:
-    """An operation of a plan that says when it is done."""
+    """An operation of a plan that says when it is done, and so does what is done `before` it."""
 
-    def __init__(self, operation: object, step: Callable[[str], None]) -> None:
+    def __init__(
+        self, operation: object, step: Callable[[str], None], before: str | None = None
+    ) -> None:
         self._operation = operation
         self._step = step
+        self._before = before
 
     def __str__(self) -> str:
         return str(self._operation)
 
     def execute(self, *udi: Udi) -> Udi | None:
-        if not udi:
-            self._step("take a mount namespace")  # what was done since the step before
+        if self._before:
+            self._step(self._before)
         result: Udi | None = self._operation.execute(*udi)  # type: ignore[attr-defined]
         self._step(str(self._operation))
         return result
@@ -80,7 +82,7 @@ class Timed:
 
 def watch(plan: Plan, step: Callable[[str], None]) -> None:
     """Have `step` called after each operation of `plan`."""
-    plan.image = Timed(plan.image, step)  # type: ignore[assignment]
+    plan.image = Timed(plan.image, step, "take a mount namespace")  # type: ignore[assignment]
     plan.root = Timed(plan.root, step)  # type: ignore[assignment]
     timed: list[Any] = [Timed(operation, step) for operation in plan.operations]
     plan.operations = timed

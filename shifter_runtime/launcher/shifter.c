@@ -124,7 +124,7 @@ static void close_inherited_files(int kept, int other)
 	close_range_or_die((unsigned int)high + 1, ~0U);
 }
 
-/* The runtime sets these back as the caller had them: Python ignores SIGPIPE and SIGXFSZ, handles
+/* The runtime hands these on as the caller had them: Python ignores SIGPIPE and SIGXFSZ, handles
  * SIGINT unless that is ignored, and could not wait for a child with SIGCHLD ignored. */
 static const char *signals_that_caller_ignores(void)
 {
@@ -141,12 +141,25 @@ static const char *signals_that_caller_ignores(void)
 	return letters;
 }
 
+/* While it starts, Python would die of Ctrl-C with words that help nobody. The signal waits until
+ * the runtime lets it through; it stays blocked where the caller had it so. */
+static const char *make_interrupts_wait(void)
+{
+	sigset_t interrupt, callers;
+
+	sigemptyset(&interrupt);
+	sigaddset(&interrupt, SIGINT);
+	sigprocmask(SIG_BLOCK, &interrupt, &callers);
+	return sigismember(&callers, SIGINT) == 1 ? "blocked" : "";
+}
+
 /* -I: no PYTHON* variables, no user site; -S: no site at all; -B: root writes no .pyc. */
 static char **runtime_command(int environment, int argc, char **argv)
 {
 	static char number[16];
 	char *const prefix[] = {SHIFTER_PYTHON, "-I", "-S", "-B", SHIFTER_RUNTIME, SHIFTER_CONFIG,
-				number, (char *)signals_that_caller_ignores()};
+				number, (char *)signals_that_caller_ignores(),
+				(char *)make_interrupts_wait()};
 	const size_t own = sizeof(prefix) / sizeof(*prefix);
 	char **command = calloc(own + (size_t)argc + 1, sizeof(*command));
 
