@@ -9,9 +9,8 @@ import time
 from shifter_common.errors import ShifterError
 from shifter_runtime import config as configs
 from shifter_runtime import environment as environments
-from shifter_runtime import identity, lookup, namespace, node, process, trust, udi_config
+from shifter_runtime import identity, lookup, node, process, trust, udi_config
 from shifter_runtime import image as images
-from shifter_runtime import plan as plans
 from shifter_runtime import request as requests
 from shifter_runtime.errors import MissingImageError, ProgramError, SetupError, UsageError
 from shifter_runtime.job import joining
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from shifter_runtime.config import RuntimeConfig
     from shifter_runtime.modules import Module
+    from shifter_runtime.plan import Plan
     from shifter_runtime.request import Request
     from shifter_runtime.script import Script
 
@@ -94,6 +94,10 @@ def run(config_path: str, words: list[str], variables: dict[str, str], ignored: 
     if prepared is not None and not request.dry_run:
         prepared.enter()
     else:
+        # Here, because a launch that joins builds nothing.
+        from shifter_runtime import namespace
+        from shifter_runtime import plan as plans
+
         imported = [_imported(name, names) for name in config.users_to_import]
         files = node.read_files(config)
         plan = plans.make(image, request, config, user, files, imported, modules)
@@ -169,6 +173,9 @@ def _request(words: list[str], variables: dict[str, str], config: RuntimeConfig)
         default_type=config.default_image_type,
         allow_local=config.allow_local_chroot,
     )
+    if request.timing:
+        # Not later, when the image would be asked for it.
+        from shifter_runtime import report  # noqa: F401
     if request.no_mounts:
         from shifter_runtime import rare_options  # here: few launches leave anything out
 
@@ -250,7 +257,7 @@ def _show_usage(*, complete: bool = False) -> None:
 
 
 def _show_plan(
-    plan: plans.Plan,
+    plan: Plan,
     request: Request,
     image: images.Image,
     config: RuntimeConfig,
@@ -266,7 +273,7 @@ def _show_plan(
     _write(1, report.dry_run(plan, request, image.image_id, command, directory, variables))
 
 
-def _watch(plan: plans.Plan, step: Callable[[str], None]) -> None:
+def _watch(plan: Plan, step: Callable[[str], None]) -> None:
     from shifter_runtime import report
 
     report.watch(plan, step)
