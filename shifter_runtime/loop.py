@@ -22,6 +22,7 @@ _ATTEMPTS = 200
 _PAUSE = 2000  # microseconds between two tries to get the lock
 _PATIENCE = 500  # tries
 _INFO_SIZE = 232  # struct loop_info64
+_DIRECT_BLOCK = 4096
 _CONFIG_RESERVED = 64  # struct loop_config: fd, block_size, info, reserved[8]
 
 
@@ -49,15 +50,19 @@ def attach(image: int) -> LoopDevice:
         syscalls.sleep(_PAUSE)
         device = _find(image)
     try:
-        return device or _find(image) or _configure(image, os.O_RDONLY)
+        return device or _find(image) or _configure(image, syscalls.LOOP_READ_ONLY)
     finally:
         if lock is not None:
             os.close(lock)
 
 
-def attach_writable(file: int) -> LoopDevice:
-    """A new device that writes to the file which the descriptor `file` is open on."""
-    return _configure(file, os.O_RDWR)
+def attach_writable(file: int, *, direct: bool) -> LoopDevice:
+    """A new device that writes to the file which the descriptor `file` is open on.
+
+    With `direct`, past the page cache: what is cached above the device is not cached again, and
+    is read in large pieces. The kernel does without where the file's filesystem cannot.
+    """
+    return _configure(file, syscalls.LOOP_DIRECT_IO if direct else 0)
 
 
 def _find(image: int) -> LoopDevice | None:
@@ -111,7 +116,7 @@ def _open_lock() -> int:
     return os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
-def _configure(file: int, access: int) -> LoopDevice:
+def _configure(file: int, flags: int) -> LoopDevice:
     try:
         control = os.open(_CONTROL, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
@@ -121,7 +126,7 @@ def _configure(file: int, access: int) -> LoopDevice:
     try:
         # Other programs race for the free device that the kernel names.
         for _ in range(_ATTEMPTS):
-            device = _configure_free(control, file, access)
+            device = _configure_free(control, file, flags)
             if device is not None:
                 return device
     finally:
@@ -131,7 +136,7 @@ def _configure(file: int, access: int) -> LoopDevice:
     )
 
 
-def _configure_free(control: int, file: int, access: int) -> LoopDevice | None:
+def _configure_free(control: int, file: int, flags: int) -> LoopDevice | None:
     try:
         number, _ = syscalls.control(control, syscalls.LOOP_CTL_GET_FREE, 0, _CONTROL)
     except OSError as error:
@@ -140,6 +145,7 @@ def _configure_free(control: int, file: int, access: int) -> LoopDevice | None:
             "raise the kernel's loop.max_loop or end jobs that hold images"
         ) from error
     path = f"/dev/loop{number}"
+    access = os.O_RDONLY if flags & syscalls.LOOP_READ_ONLY else os.O_RDWR
     try:
         fd = os.open(path, access | os.O_CLOEXEC)
     except OSError as error:
@@ -147,7 +153,7 @@ def _configure_free(control: int, file: int, access: int) -> LoopDevice | None:
             return None
         raise SetupError(f"cannot open loop device {path}: {error.strerror}") from error
     try:
-        syscalls.control(fd, syscalls.LOOP_CONFIGURE, _configuration(file, access), path)
+        syscalls.control(fd, syscalls.LOOP_CONFIGURE, _configuration(file, flags), path)
     except OSError as error:
         os.close(fd)
         if error.errno in (errno.EBUSY, errno.EAGAIN, errno.ENXIO):
@@ -156,13 +162,13 @@ def _configure_free(control: int, file: int, access: int) -> LoopDevice | None:
     return LoopDevice(path, fd)
 
 
-def _configuration(file: int, access: int) -> bytes:
+def _configuration(file: int, flags: int) -> bytes:
+    # Direct I/O is of pieces that any disk below would take.
+    block_size = _DIRECT_BLOCK if flags & syscalls.LOOP_DIRECT_IO else 0
     info = bytearray(_INFO_SIZE)
-    flags = syscalls.LOOP_SET_AUTOCLEAR
-    if access == os.O_RDONLY:
-        flags |= syscalls.LOOP_READ_ONLY
-    info[52:56] = flags.to_bytes(4, sys.byteorder)
-    return file.to_bytes(4, sys.byteorder) + bytes(4) + bytes(info) + bytes(_CONFIG_RESERVED)
+    info[52:56] = (flags | syscalls.LOOP_SET_AUTOCLEAR).to_bytes(4, sys.byteorder)
+    numbers = b"".join([number.to_bytes(4, sys.byteorder) for number in (file, block_size)])
+    return numbers + bytes(info) + bytes(_CONFIG_RESERVED)
 
 
 def _in_use() -> int:

@@ -57,13 +57,7 @@ class MountCache:
 
     def execute(self, udi: Udi) -> None:
         target = self._open_target(udi)
-        device = self._make_device()
-        try:
-            # Copies of one template have one UUID, of which the kernel would mount but one.
-            options = (("source", device.path), ("nouuid", None))
-            mount = syscalls.make_filesystem("xfs", options, _NOSUID_NODEV)
-        finally:
-            os.close(device.fd)
+        mount = self._make_filesystem()
         os.chmod(".", _MODE, dir_fd=mount)
         os.chown(".", self.user.uid, self.user.gid, dir_fd=mount)
         if self.read_only:
@@ -80,22 +74,39 @@ class MountCache:
             return udi.replace_directory(self.target)
         return open_for(self.user, udi, self.target, is_directory=True)
 
-    def _make_device(self) -> loop.LoopDevice:
+    def _make_filesystem(self) -> int:
         file = cache_file.create(self.directory, self.size, self.user, self.allowed_types)
         try:
-            empty = xfs.open_empty(self.size, self.mkfs)
+            self._write_empty(file)
             try:
-                with AsUser(self.user):  # whose quota it is, and root may not write there
-                    xfs.copy(empty, file)
-            except OSError as error:
-                raise VolumeError(
-                    f"cannot write to perNodeCachePath {self.directory}: {error.strerror}"
-                ) from error
-            finally:
-                os.close(empty)
-            return loop.attach_writable(file)
+                return _mount(file, direct=True)
+            except OSError:
+                # A filesystem may promise direct I/O and then refuse it.
+                return _mount(file, direct=False)
         finally:
             os.close(file)
+
+    def _write_empty(self, file: int) -> None:
+        empty = xfs.open_empty(self.size, self.mkfs)
+        try:
+            with AsUser(self.user):  # whose quota it is, and root may not write there
+                xfs.copy(empty, file)
+        except OSError as error:
+            raise VolumeError(
+                f"cannot write to perNodeCachePath {self.directory}: {error.strerror}"
+            ) from error
+        finally:
+            os.close(empty)
+
+
+def _mount(file: int, *, direct: bool) -> int:
+    device = loop.attach_writable(file, direct=direct)
+    try:
+        # Copies of one template have one UUID, of which the kernel would mount but one.
+        options = (("source", device.path), ("nouuid", None))
+        return syscalls.make_filesystem("xfs", options, _NOSUID_NODEV)
+    finally:
+        os.close(device.fd)
 
 
 def for_volume(
