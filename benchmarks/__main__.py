@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""`python -m benchmarks pull|launch|lookup|crowd`, as root, from the checkout."""
+"""`python -m benchmarks pull|launch|lookup|crowd|imports|writes`, as root, from the checkout."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks import crowd, installation, launch, lookup, pull
+from benchmarks import crowd, imports, installation, launch, lookup, pull, writes
 from benchmarks.installation import Installation
 from benchmarks.programs import BenchmarkError
 from benchmarks.report import Report
@@ -176,6 +176,68 @@ def crowd_command(
     show(report, json_path)
 
 
+def delay_option(command: Callable[..., None]) -> Callable[..., None]:
+    """How slow the shared filesystem of a benchmark is."""
+    return click.option(
+        "--delay",
+        default=0.001,
+        show_default=True,
+        help="Seconds that each operation of the shared filesystem takes longer.",
+    )(command)
+
+
+@main.command("imports")
+@shared_options
+@delay_option
+@click.option("--user", default="nobody", show_default=True, help="Who runs Python.")
+@click.option("--repetitions", default=3, show_default=True)
+def imports_command(
+    work: Path, keep: bool, json_path: Path | None, delay: float, user: str, repetitions: int
+) -> None:
+    """Start Python with a scientific stack, and with 300 generated extensions."""
+    with working_directory(work, keep=keep):
+        report = imports.measure(
+            imports.Imports(
+                work=work,
+                user=known_user(user),
+                installation=installation.temporary(work),
+                delay=delay,
+                repetitions=repetitions,
+            )
+        )
+    show(report, json_path)
+
+
+@main.command("writes")
+@shared_options
+@delay_option
+@click.option("--user", default="nobody", show_default=True, help="Who writes.")
+@click.option("--mebibytes", default=64, show_default=True, help="Written into the perNodeCache.")
+@click.option("--repetitions", default=3, show_default=True)
+def writes_command(
+    work: Path,
+    keep: bool,
+    json_path: Path | None,
+    delay: float,
+    user: str,
+    mebibytes: int,
+    repetitions: int,
+) -> None:
+    """Write 512 bytes at a time, into a perNodeCache and beside it."""
+    with working_directory(work, keep=keep):
+        report = writes.measure(
+            writes.Writes(
+                work=work,
+                user=known_user(user),
+                installation=installation.temporary(work),
+                delay=delay,
+                mebibytes=mebibytes,
+                repetitions=repetitions,
+            )
+        )
+    show(report, json_path)
+
+
 @contextlib.contextmanager
 def working_directory(work: Path, *, keep: bool) -> Iterator[None]:
     """Make the directory, or take one that an earlier run kept; remove it unless it is kept."""
@@ -198,7 +260,10 @@ def installed(prefix: Path | None, work: Path) -> Installation:
     if prefix is not None:
         return installation.existing(prefix)
     ours = installation.temporary(work)
-    ours.configure(work / "images")
+    caches = work / "caches"
+    caches.mkdir(exist_ok=True)
+    caches.chmod(0o1733)
+    ours.configure(work / "images", perNodeCachePath=caches, mkfsXfsPath="/sbin/mkfs.xfs")
     return ours
 
 

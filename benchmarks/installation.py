@@ -77,9 +77,14 @@ class Installation:
             raise BenchmarkError(str(error)) from error
 
     def configure(
-        self, images: Path, *, gateway_url: str = "", munge_socket: Path | str = ""
+        self,
+        images: Path,
+        *,
+        gateway_url: str = "",
+        munge_socket: Path | str = "",
+        **more: object,
     ) -> None:
-        """Write udiRoot.conf: only for an installation that is the benchmark's own."""
+        """Write udiRoot.conf, with `more` keys; only for an installation of the benchmark's own."""
         images.mkdir(parents=True, exist_ok=True)
         text = RUNTIME.format(
             prefix=self.prefix,
@@ -88,6 +93,7 @@ class Installation:
             munge_socket=munge_socket,
             system=SYSTEM,
         )
+        text += "".join(f"{key} = {value}\n" for key, value in more.items())
         self.config.write_text(text)
 
 

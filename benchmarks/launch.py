@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import os
 import pwd
@@ -16,7 +15,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import programs, spawn
+from benchmarks import catalogs, programs, spawn
+from benchmarks import installation as installations
 from benchmarks.installation import Installation
 from benchmarks.peers import podman_storage
 from benchmarks.programs import BenchmarkError
@@ -24,10 +24,16 @@ from benchmarks.report import Budget, Measurement, Report
 
 COLD = "shifter, image not mounted"
 WARM = "shifter, image in use by another"
+JOINING = "shifter, joining what setupRoot prepared"
+VOLUME = "shifter, image in use, with a volume"
+CACHE = "shifter, image in use, with a perNodeCache"
+GATEWAY = "shifter, image in use, its name asked of the gateway"
+A_CACHE = "perNodeCache=size=1G"
 TOGETHER = "shifter, all at once, until the last runs"
-APPLETS = ("true", "sh", "cat")
+APPLETS = ("true", "sh", "cat", "dd")
 DIRECTORIES = ("bin", "dev", "etc", "opt", "proc", "sys", "tmp", "var")
 WARMUPS = 3
+NO_REGISTRY = "http://127.0.0.1:9"
 SLOW = 10  # repetitions of a contender that takes a large part of a second
 # crun refuses a machine that has both versions of cgroups, so it is shown one, in a mount namespace
 # of its own; and it is not asked to make any.
@@ -68,12 +74,16 @@ class LaunchImage:
 
 def measure(launches: Launches) -> Report:
     """Every contender one after the other, each started by the same loop."""
-    _make_tree(launches.tree)
-    with _image(launches) as image:
+    make_tree(launches.tree)
+    with image_of(launches.work, launches.installation) as image:
         at_once, devices = _together(launches, image)
         measurements = (
             _attempt(COLD, lambda: _cold(launches, image)),
             _attempt(WARM, lambda: _warm(launches, image)),
+            _attempt(JOINING, lambda: _joining(launches, image)),
+            _attempt(VOLUME, lambda: _warm(launches, image, "--volume=/tmp:/data")),
+            _attempt(CACHE, lambda: _warm(launches, image, f"--volume=/tmp:/data:{A_CACHE}")),
+            _attempt(GATEWAY, lambda: _by_name(launches, image)),
             at_once,
             _attempt("bubblewrap, unpacked directory", lambda: _bubblewrap(launches)),
             _attempt("podman run, as root", lambda: _podman(launches)),
@@ -96,6 +106,7 @@ def _budgets(report: Report, at_once: int, devices: int | None) -> tuple[Budget,
     return (
         Budget(text="ms, cold private launch", limit=20, measured=median_ms(COLD)),
         Budget(text="ms, image already mounted on the node", limit=12, measured=median_ms(WARM)),
+        Budget(text="ms, joining a prepared container", limit=10, measured=median_ms(JOINING)),
         Budget(text=f"loop devices for {at_once} launches at once", limit=1, measured=devices),
     )
 
@@ -113,22 +124,70 @@ def _cold(launches: Launches, image: LaunchImage) -> Measurement:
     return _repeated(launches, command, unmounted=image.path)
 
 
-def _warm(launches: Launches, image: LaunchImage) -> Measurement:
+def _warm(launches: Launches, image: LaunchImage, *options: str) -> Measurement:
+    with _held(launches, image):
+        return _repeated(launches, image.command(launches.installation, *options, "/bin/true"))
+
+
+@contextlib.contextmanager
+def _held(launches: Launches, image: LaunchImage) -> Iterator[None]:
+    """Another launch has the image mounted."""
     hold = image.command(launches.installation, "/bin/sh", "-c", "echo; cat")
     holder = subprocess.Popen(
         hold,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        **_as_user(launches.user),
+        **as_user(launches.user),
     )
     with holder:
         assert holder.stdin and holder.stdout and holder.stderr
         if not holder.stdout.readline():
             raise BenchmarkError(holder.stderr.read().decode(errors="replace").strip())
-        command = image.command(launches.installation, "/bin/true")
-        # Leaving closes the holder's input, which ends it.
-        return _repeated(launches, command)
+        yield  # leaving closes the holder's input, which ends it
+
+
+def _joining(launches: Launches, image: LaunchImage) -> Measurement:
+    """As in a job: a root process prepares the container on the node, and launches join it."""
+    tools = launches.installation.prefix / "sbin"
+    programs.run([tools / "setupRoot", "-u", launches.user.pw_name, "id", image.image_id])
+    try:
+        return _repeated(launches, image.command(launches.installation, "/bin/true"))
+    finally:
+        programs.run([tools / "unsetupRoot"])
+
+
+def _by_name(launches: Launches, image: LaunchImage) -> Measurement:
+    """The user's own process asks an embedded gateway, with a munge credential."""
+    configured = launches.installation.config.read_text()
+    with (
+        programs.empty(launches.work / "named") as directory,
+        installations.munge(launches.work) as munge_socket,
+    ):
+        filled = directory / "filled.sqlite"
+        catalogs.fill_sqlite(filled, 1)
+        with installations.gateway(
+            launches.installation,
+            directory / "gateway",
+            registry_url=NO_REGISTRY,
+            munge_socket=munge_socket,
+            images=launches.installation.images,
+            catalog=filled,
+        ) as served:
+            launches.installation.configure(
+                launches.installation.images, gateway_url=served.url, munge_socket=munge_socket
+            )
+            try:
+                return _named(launches, image)
+            finally:
+                launches.installation.config.write_text(configured)
+
+
+def _named(launches: Launches, image: LaunchImage) -> Measurement:
+    command = [str(launches.installation.shifter), f"--image=docker:{catalogs.tag(0)}", "/bin/true"]
+    slow = dataclasses.replace(launches, repetitions=min(launches.repetitions, SLOW))
+    with _held(launches, image):
+        return _repeated(slow, command)
 
 
 def _together(launches: Launches, image: LaunchImage) -> tuple[Measurement, int | None]:
@@ -201,7 +260,7 @@ def _spawned(
         input=json.dumps(order).encode(),
         capture_output=True,
         check=False,
-        **_as_user(user),
+        **as_user(user),
     )
     words = done.stderr.decode(errors="replace").strip()[-programs.TAIL :]
     if done.returncode:
@@ -212,7 +271,7 @@ def _spawned(
     return answer
 
 
-def _as_user(user: pwd.struct_passwd | None) -> dict[str, Any]:
+def as_user(user: pwd.struct_passwd | None) -> dict[str, Any]:
     """Arguments of subprocess for a program of that user, in a place that everybody sees."""
     if user is None:
         return {"cwd": "/"}
@@ -225,7 +284,7 @@ def _as_user(user: pwd.struct_passwd | None) -> dict[str, Any]:
     }
 
 
-def _make_tree(tree: Path) -> None:
+def make_tree(tree: Path) -> None:
     """A busybox and the directories that a container has."""
     shutil.rmtree(tree, ignore_errors=True)
     for name in DIRECTORIES:
@@ -241,13 +300,13 @@ def _make_tree(tree: Path) -> None:
 
 
 @contextlib.contextmanager
-def _image(launches: Launches) -> Iterator[LaunchImage]:
-    """The tree as the gateway would leave it, for as long as the block runs."""
-    packed = launches.work / "tree.squashfs"
+def image_of(work: Path, installation: Installation) -> Iterator[LaunchImage]:
+    """The tree in `work` as the gateway would leave it, for as long as the block runs."""
+    packed = work / "tree.squashfs"
     packed.unlink(missing_ok=True)
-    programs.run(["gensquashfs", "--pack-dir", launches.tree, "--compressor", "zstd", packed])
-    image_id = hashlib.sha256(packed.read_bytes()).hexdigest()
-    images = launches.installation.images
+    programs.run(["gensquashfs", "--pack-dir", work / "tree", "--compressor", "zstd", packed])
+    image_id = catalogs.image_id(0)  # so that the benchmark's catalogs know it
+    images = installation.images
     path, metadata = images / f"{image_id}.squashfs", images / f"{image_id}.meta"
     try:
         shutil.move(packed, path)

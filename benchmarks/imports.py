@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How long Python takes to start with all its imports: from an image, and from what others have."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import pwd
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from benchmarks import programs, python_tree, shared_filesystem
+from benchmarks.installation import Installation
+from benchmarks.launch import as_user
+from benchmarks.programs import BenchmarkError
+from benchmarks.report import Budget, Measurement, Report
+
+EXTENSIONS = 300
+PATIENCE = 5.0  # seconds for the kernel to take down what the last launch mounted
+STORMS = {"scientific": python_tree.SCIENTIFIC, "generated": python_tree.GENERATED}
+IMAGE, SHARED, TMPFS = "image", "directory, same filesystem", "directory, tmpfs"
+# What the papers on Shifter claim for such starts, as the design of this project has it.
+COLD_AGAINST_SHARED, COLD_AGAINST_TMPFS, WARM_AGAINST_TMPFS = 3.5, 1.4, 1.05
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Imports:
+    """What one run of the benchmark shares; `delay` is of each operation, in seconds."""
+
+    work: Path
+    user: pwd.struct_passwd
+    installation: Installation
+    delay: float
+    repetitions: int
+
+
+def measure(imports: Imports) -> Report:
+    """Cold and warm, each storm from each place; every process is the user's."""
+    if absent := programs.missing("bwrap", "gensquashfs"):
+        raise BenchmarkError(absent)
+    tree = imports.work / "python"
+    python_tree.make(tree, imports.work, extensions=EXTENSIONS)
+    with (
+        shared_filesystem.mounted(imports.work, delay=imports.delay) as shared,
+        _in_memory(imports.work) as memory,
+    ):
+        programs.run(["cp", "-a", tree, memory / "tree"])
+        shared_filesystem.fill(shared, lambda place: _put(tree, place))
+        image = _image(tree, imports, shared)
+        starts = {
+            IMAGE: lambda code: image(code),
+            SHARED: lambda code: _unpacked(shared / "tree", code),
+            TMPFS: lambda code: _unpacked(memory / "tree", code),
+        }
+        measurements = [
+            measurement
+            for storm, code in STORMS.items()
+            for place, command in starts.items()
+            for measurement in _cold_and_warm(imports, f"{storm}, {place}", command(code))
+        ]
+    report = Report(
+        title="imports: a Python process from start to end",
+        ours=f"scientific, {IMAGE}, cold",
+        measurements=tuple(measurements),
+        facts={"user": imports.user.pw_name, "extensions": EXTENSIONS}
+        | {"shared filesystem": shared_filesystem.describe(imports.delay)},
+    )
+    return dataclasses.replace(report, budgets=tuple(_budgets(report)))
+
+
+def _budgets(report: Report) -> Iterator[Budget]:
+    def ratio(storm: str, one: str, other: str, state: str) -> float | None:
+        top = report.find(f"{storm}, {one}, {state}")
+        bottom = report.find(f"{storm}, {other}, {state}")
+        if top is None or bottom is None or not top.median or not bottom.median:
+            return None
+        return top.median / bottom.median
+
+    for storm in STORMS:
+        yield Budget(
+            text=f"{storm}: {SHARED} takes so many times the image, cold",
+            limit=COLD_AGAINST_SHARED,
+            measured=ratio(storm, SHARED, IMAGE, "cold"),
+            at_least=True,
+        )
+        yield Budget(
+            text=f"{storm}: the image, cold, to tmpfs",
+            limit=COLD_AGAINST_TMPFS,
+            measured=ratio(storm, IMAGE, TMPFS, "cold"),
+        )
+        yield Budget(
+            text=f"{storm}: the image, warm, to tmpfs",
+            limit=WARM_AGAINST_TMPFS,
+            measured=ratio(storm, IMAGE, TMPFS, "warm"),
+        )
+
+
+def _cold_and_warm(imports: Imports, name: str, command: Sequence[str | Path]) -> list[Measurement]:
+    cold, warm = [], []
+    for _ in range(imports.repetitions):
+        _forget(imports)
+        cold.append(_timed(imports, command))
+        warm.append(_timed(imports, command))
+    return [
+        Measurement(name=f"{name}, cold", seconds=tuple(cold)),
+        Measurement(name=f"{name}, warm", seconds=tuple(warm)),
+    ]
+
+
+def _timed(imports: Imports, command: Sequence[str | Path]) -> float:
+    started = time.perf_counter()
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        **as_user(imports.user),
+    )
+    seconds = time.perf_counter() - started
+    if done.returncode:
+        raise BenchmarkError(done.stderr.decode(errors="replace").strip()[-programs.TAIL :])
+    return seconds
+
+
+def _forget(imports: Imports) -> None:
+    """Let the node know nothing any more of what it has read."""
+    deadline = time.monotonic() + PATIENCE
+    while _is_attached(imports) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    programs.run(["sync"])
+    Path("/proc/sys/vm/drop_caches").write_text("3\n")
+
+
+def _is_attached(imports: Imports) -> bool:
+    for path in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with contextlib.suppress(OSError):  # detached since it was listed
+            if str(imports.work) in path.read_text():
+                return True
+    return False
+
+
+def _put(tree: Path, place: Path) -> None:
+    programs.run(["cp", "-a", tree, place / "tree"])
+    (place / "images").mkdir()
+
+
+def _image(tree: Path, imports: Imports, shared: Path) -> Callable[[str], list[str | Path]]:
+    """The tree as the gateway would leave it on the shared filesystem; how it is launched."""
+    packed = imports.work / "python.squashfs"
+    if not packed.exists():
+        programs.run(
+            ["gensquashfs", "--pack-dir", tree, "--keep-time", "--compressor", "zstd", packed]
+        )
+    image_id = hashlib.sha256(packed.read_bytes()).hexdigest()
+    images = shared / "images"
+    shared_filesystem.fill(shared, lambda place: _deliver(packed, place / "images", image_id))
+    imports.installation.configure(images)
+    start = [imports.installation.shifter, f"--image=id:{image_id}", "--clearenv"]
+    return lambda code: [*start, "/usr/bin/python3", "-c", code]
+
+
+def _deliver(packed: Path, images: Path, image_id: str) -> None:
+    shutil.copyfile(packed, images / f"{image_id}.squashfs")
+    (images / f"{image_id}.meta").write_text("FORMAT: squashfs\n")
+
+
+def _unpacked(tree: Path, code: str) -> list[str | Path]:
+    root = ["--ro-bind", tree, "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"]
+    return ["bwrap", *root, "--clearenv", "/usr/bin/python3", "-c", code]
+
+
+@contextlib.contextmanager
+def _in_memory(work: Path) -> Iterator[Path]:
+    place = work / "memory"
+    place.mkdir(exist_ok=True)
+    programs.run(["mount", "-t", "tmpfs", "-o", "size=4G,mode=755", "tmpfs", place])
+    try:
+        yield place
+    finally:
+        programs.run(["umount", place])
+        place.rmdir()
