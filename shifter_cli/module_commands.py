@@ -68,13 +68,15 @@ def prepare(wish: Wish, load: LoadConfig) -> Made:
     """Make the directory and say what belongs into udiRoot.conf."""
     from shifter_cli.modules import tree
     from shifter_cli.modules.root_tree import RootTree
-    from shifter_cli.modules.search import Loader
+    from shifter_cli.modules.search import Loader, is_glibc
 
     name = wish.name or wish.kind
     if not configs.is_module_name(name) or "_" in name:
         raise PrepareError(
             f"a module cannot be called {name!r}: use letters, digits and .+-, and not 'none'"
         )
+    for soname in filter(is_glibc, wish.take):
+        raise PrepareError(f"{soname} belongs to glibc, which is always the image's own")
     into = _into(wish, load)
     node = RootTree(wish.root)
     source = os.path.abspath(wish.source) if node.root == "/" else "/" + wish.source.lstrip("/")

@@ -57,11 +57,12 @@ def check(module: RootTree, image: Files, core: frozenset[str]) -> Verdict:
         own = {name: one for name, one in libraries.items() if one.architecture == architecture}
         there = ImageLibraries(image, architecture)
         libc = there.find("libc.so.6")
+        newest_there = _newest(libc.versions, "GLIBC") if libc else None
         newest += [version for one in own.values() for version in _glibc_versions(one)]
-        if libc is None:
+        if newest_there is None:  # or a look-alike, such as gcompat on musl
             findings.append(_no_glibc(architecture, len(libraries) == len(own)))
             continue
-        glibc = glibc or _newest(libc.versions, "GLIBC")
+        glibc = glibc or newest_there
         needed = _needed_by(core, own)
         for name, library in own.items():
             findings += _versions(name, library, own, there)

@@ -152,7 +152,9 @@ class Loader:
         while todo:
             user, above = todo.pop(0)
             for soname in user.content.needed:
-                if soname in leave or (belongs_to_image(soname) and soname not in take):
+                if soname in leave or is_glibc(soname):
+                    continue
+                if belongs_to_image(soname) and soname not in take:
                     continue
                 library = self.find(soname, user, above)
                 if library is None:
