@@ -41,14 +41,13 @@ def run_as_root(what: str, path: str, directory: int, seconds: float) -> None:
     def execute(watcher: int) -> None:
         syscalls.lift_limits()
         os.umask(0o022)
-        os.fchdir(directory)
         # By `.`, so that $0 is the script's name; not /proc/self, so that it is no descriptor of
         # the script's. Both numbers are ours.
         command = f". /proc/{watcher}/fd/{script}"
         os.execve(_SHELL, [_SHELL, "-c", command, path], _ROOT_VARIABLES)
 
     try:
-        _run(f"{what} {path}", execute, seconds)
+        _run(f"{what} {path}", execute, seconds, directory)
     finally:
         os.close(script)
 
@@ -62,7 +61,9 @@ def run_as_user(what: str, path: str, seconds: float) -> None:
     _run(f"{what} {path}", execute, seconds)
 
 
-def _run(what: str, execute: Callable[[int], None], seconds: float) -> None:
+def _run(
+    what: str, execute: Callable[[int], None], seconds: float, directory: int | None = None
+) -> None:
     """Have a script run and wait for it; its output goes to standard error, never to the job's."""
     output = os.memfd_create("output")  # a pipe might fill up, or end with its reader
     answer, answering = os.pipe()
@@ -72,6 +73,8 @@ def _run(what: str, execute: Callable[[int], None], seconds: float) -> None:
         try:
             os.close(holding)
             os.setsid()  # no terminal, whose keys could end it halfway
+            if directory is not None:
+                os.fchdir(directory)
             result = _watch(execute, output, held, seconds)
             os.write(answering, result.encode())
         finally:

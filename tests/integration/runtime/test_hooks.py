@@ -1,0 +1,333 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The site's scripts: what they can do, what they cannot be made to do, and how they fail."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import wait_until
+from tests.integration.runtime.node import ALICE, host_state
+
+pytestmark = pytest.mark.root
+
+ROOT_HOOKS = ("sitePreMountHook", "sitePostMountHook", "module_x_roothook")
+
+
+@pytest.fixture
+def hook(node):
+    """`hook(script, key)`: the node is configured with this script, and its path is returned."""
+
+    def hook(script: str, key: str = "sitePreMountHook", mode: int = 0o700, **settings) -> Path:
+        path = node.prefix / "etc/hook.sh"
+        path.write_text(script)
+        path.chmod(mode)
+        node.configure(
+            **({key: path, "defaultModules": "x" if "module" in key else None} | settings)
+        )
+        return path
+
+    yield hook
+    (node.prefix / "etc/hook.sh").unlink(missing_ok=True)
+
+
+def refusal(node, *words, **options) -> str:
+    done = node.run(*(words or ("true",)), **options)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("shifter: ")
+    return done.stderr
+
+
+def processes_with(text: str) -> list[str]:
+    found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    return [line for line in found.stdout.splitlines() if text in line]
+
+
+@pytest.mark.parametrize("key", ROOT_HOOKS)
+def test_a_script_of_root_changes_the_container(node, hook, key):
+    hook("mkdir -p data2 && id -u >data2/who && pwd >data2/where\n", key)
+
+    assert node.shell("cat /data2/who /data2/where") == f"0\n{node.prefix}/udi\n"
+
+
+def test_scripts_run_around_the_site_s_directories_and_after_etc(node, hook):
+    path = hook(
+        "echo $0 $(test -e shared/61001 && echo mounted) $(grep -c ^alice: etc/passwd) >>order\n",
+        "sitePreMountHook",
+        sitePostMountHook=node.prefix / "etc/hook.sh",
+        module_x_roothook=node.prefix / "etc/hook.sh",
+        defaultModules="x",
+    )
+
+    assert node.shell("cat /order").split("\n")[:3] == [
+        f"{path}",
+        f"{path} mounted",
+        f"{path} mounted 1",
+    ]
+
+
+@pytest.mark.parametrize("key", ROOT_HOOKS)
+def test_what_a_script_of_root_mounts_is_seen_and_held_to_the_rules(node, hook, key):
+    source = node.shared / "source"
+    source.mkdir()
+    (source / "file").write_text("mounted\n")
+    hook(
+        f"mkdir -p data2 && mount --bind {source} data2 &&"
+        " mount -t tmpfs -o suid,dev tmpfs data2 &&"
+        f" mkdir data2/deep && mount --bind {source} data2/deep\n",
+        key,
+    )
+
+    mounts = node.shell("cat /data2/deep/file; cat /proc/self/mounts").splitlines()
+
+    assert mounts[0] == "mounted"
+    below = [line for line in mounts if " /data2" in line]
+    assert len(below) == 3
+    assert all("nosuid" in line and "nodev" in line for line in below)
+    assert host_state(node.prefix) == []
+
+
+def test_a_script_of_root_starts_from_a_clean_state(node, hook, tmp_path):
+    hook(
+        "{ env | sort; ls /proc/self/fd | tr '\\n' ' '; echo; readlink /proc/self/fd/0; umask;"
+        " grep -e ^SigBlk -e ^SigIgn -e ^Groups /proc/self/status; ulimit -f; } >state\n"
+    )
+
+    state = node.shell(
+        "cat /state",
+        env={
+            "PATH": f"{tmp_path}",
+            "ENV": f"{tmp_path}/x",
+            "BASH_ENV": f"{tmp_path}/x",
+            "IFS": "/",
+        },
+        umask=0,
+        preexec_fn=_spoil_signals_and_limits,
+    )
+
+    # 3 is the directory that ls reads.
+    assert state.splitlines() == [
+        "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+        "POSIXLY_CORRECT=1",
+        f"PWD={node.prefix}/udi",
+        "0 1 2 3 ",
+        "/dev/null",
+        "0022",
+        "Groups:\t ",
+        "SigBlk:\t0000000000000000",
+        "SigIgn:\t0000000000000000",
+        "unlimited",
+    ]
+
+
+def _spoil_signals_and_limits() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGCHLD])
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
+
+
+def test_what_a_script_prints_does_not_reach_the_job_s_output(node, hook):
+    hook("echo for the log; echo and this >&2\n")
+
+    done = node.run("sh", "-c", "echo result")
+
+    assert (done.stdout, done.stderr) == ("result\n", "for the log\nand this\n")
+
+
+@pytest.mark.parametrize("key", [*ROOT_HOOKS, "module_x_userhook"])
+def test_a_script_that_fails_ends_the_launch_with_its_name_status_and_last_words(node, hook, key):
+    path = hook("seq 1 20; echo no disk >&2; exit 3\n", key, mode=0o755)
+    if key.endswith("userhook"):
+        node.configure(
+            siteFs=f"{node.prefix / 'etc'}:/scripts",
+            module_x_userhook="/scripts/hook.sh",
+            defaultModules="x",
+        )
+        path = "/scripts/hook.sh"
+
+    said = refusal(node).splitlines()
+
+    assert said[0] == f"shifter: {key} {path} failed with exit status 3, saying:"
+    assert said[1:] == [f"    {number}" for number in range(12, 21)] + ["    no disk"]
+
+
+def test_a_script_that_a_signal_ends_is_named(node, hook):
+    path = hook("kill -9 $$\n")
+
+    assert refusal(node) == f"shifter: sitePreMountHook {path} was ended by signal 9\n"
+
+
+def test_a_script_that_hangs_is_ended_with_everything_it_has_started(node, hook):
+    path = hook(
+        "sleep 4321 & setsid sleep 4322 & (setsid setsid sleep 4323 &)\ntrap '' TERM; sleep 4324\n",
+        hookTimeout="0.5",
+    )
+    began = time.monotonic()
+
+    said = refusal(node)
+
+    assert said == (
+        f"shifter: sitePreMountHook {path} took longer than 0.5 seconds (hookTimeout), "
+        "and was ended\n"
+    )
+    assert time.monotonic() - began < 5
+    assert processes_with("sleep 432") == []
+
+
+def test_a_script_ends_when_its_launch_is_killed(node, hook):
+    hook("setsid sleep 4325 & sleep 4326\n")
+    process = node.start("true")
+    wait_until(lambda: len(processes_with("sleep 432")) == 2)
+
+    process.kill()
+    process.communicate()
+
+    wait_until(lambda: not processes_with("sleep 432"))
+
+
+def test_an_interrupt_ends_launch_and_script(node, hook):
+    hook("sleep 4327\n")
+    process = node.start("true", start_new_session=True)
+    wait_until(lambda: processes_with("sleep 4327"))
+
+    os.killpg(process.pid, signal.SIGINT)
+
+    process.communicate(timeout=10)
+    assert process.returncode in (130, -signal.SIGINT)
+    wait_until(lambda: not processes_with("sleep 4327"))
+
+
+def test_what_a_script_leaves_running_is_no_child_of_the_program(node, hook):
+    hook("sleep 2 >/dev/null 2>&1 &\n")
+
+    assert node.shell("cat /proc/self/task/$$/children; exec cat /proc/$$/task/$$/children") == ""
+
+
+@pytest.mark.parametrize(
+    "write", ["echo x >trap/file", "mkdir -p trap/new", "cp /etc/passwd trap/file", "rm trap/kept"]
+)
+@pytest.mark.parametrize("key", ROOT_HOOKS)
+def test_no_link_of_an_image_leads_a_script_of_root_outside(node, hook, tmp_path, write, key):
+    outside = tmp_path / "host"
+    outside.mkdir()
+    (outside / "kept").write_text("")
+    node.add_image(lambda tree: (tree / "trap").symlink_to(outside))
+    hook(f"{write}\n", key)
+
+    said = refusal(node)
+
+    assert f"{key} " in said
+    assert "Too many levels of symbolic links" in said or "cannot create trap/file" in said
+    assert [path.name for path in outside.iterdir()] == ["kept"]
+
+
+def test_an_image_whose_etc_is_a_link_outside_has_an_etc_of_its_own_for_scripts(
+    node, hook, tmp_path
+):
+    outside = tmp_path / "host"
+    outside.mkdir()
+
+    def make(tree):
+        (tree / "etc/os-release").unlink()
+        (tree / "etc").rmdir()
+        (tree / "etc").symlink_to(outside)
+
+    node.add_image(make)
+    hook("echo x >etc/file\n")
+
+    assert node.shell("cat /etc/file") == "x\n"
+    assert list(outside.iterdir()) == []
+
+
+def test_links_of_an_image_work_again_after_the_scripts(node, hook):
+    node.add_image(lambda tree: (tree / "link").symlink_to("data"))
+    hook("true\n", module_x_roothook=node.prefix / "etc/hook.sh", defaultModules="x")
+
+    node.shell("cd /link && ls /bin/sh")
+    assert "nosymfollow" not in node.shell("cat /proc/self/mounts")
+
+
+def test_a_container_with_scripts_is_as_sealed_as_any(node, hook):
+    hook("mkdir data2\n")
+
+    assert node.run("touch", "/data2/x").returncode == 1
+    assert "rw" not in _root_options(node.shell("cat /proc/self/mounts"))
+
+
+def _root_options(mounts: str) -> list[str]:
+    (options,) = [line.split()[3] for line in mounts.splitlines() if line.split()[1] == "/"]
+    return options.split(",")
+
+
+def test_the_script_that_was_checked_is_the_one_that_runs(node, hook, tmp_path):
+    """A name that is exchanged while the script is read must change nothing."""
+    path = hook("echo . >count; sleep 0.3; echo . >>count; echo . >>count\n")
+    process = node.start("cat", "/count")
+    time.sleep(0.15)
+    other = path.with_suffix(".new")
+    other.write_text("exit 9\n")
+    other.rename(path)
+
+    stdout, stderr = process.communicate(timeout=20)
+
+    assert (process.returncode, stdout, stderr) in ((0, ".\n.\n.\n", ""), (1, "", stderr))
+
+
+@pytest.mark.parametrize("key", ROOT_HOOKS)
+class TestTrust:
+    def test_a_script_that_others_can_write_is_refused(self, node, hook, key):
+        path = hook("true\n", key, mode=0o722)
+
+        assert refusal(node).startswith(
+            f"shifter: {key}: {path} is writable by others than root (mode 0722)"
+        )
+
+    def test_a_script_of_a_user_is_refused(self, node, hook, key):
+        path = hook("true\n", key)
+        os.chown(path, ALICE, 0)
+
+        assert f"{path} belongs to user {ALICE}, not to root" in refusal(node)
+
+    def test_a_script_in_a_directory_of_a_user_is_refused(self, node, hook, key):
+        mine = node.shared / str(ALICE) / "hook.sh"
+        mine.write_text("true\n")
+        hook("true\n", key)
+        node.configure(**{key: mine, "defaultModules": "x" if "module" in key else None})
+
+        assert f"{ALICE}' on the way to it belongs to user" in refusal(node)
+
+    def test_a_link_to_a_script_of_a_user_is_refused(self, node, hook, key):
+        mine = node.shared / str(ALICE) / "hook.sh"
+        mine.write_text("true\n")
+        path = hook("true\n", key)
+        path.unlink()
+        path.symlink_to(mine)
+
+        assert "on the way to it belongs to user" in refusal(node)
+
+    def test_a_pipe_keeps_nobody_waiting(self, node, hook, key):
+        path = hook("true\n", key)
+        path.unlink()
+        os.mkfifo(path)
+
+        assert "is not a regular file" in refusal(node)
+
+    def test_a_directory_is_no_script(self, node, hook, key):
+        hook("true\n", key)
+        node.configure(
+            **{key: node.prefix / "etc", "defaultModules": "x" if "module" in key else None}
+        )
+
+        assert "is not a regular file" in refusal(node)
+
+    def test_a_missing_script_is_named(self, node, hook, key):
+        path = hook("true\n", key)
+        path.unlink()
+
+        assert refusal(node) == (f"shifter: {key}: cannot open {path}: No such file or directory\n")
