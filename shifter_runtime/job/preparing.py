@@ -10,6 +10,7 @@ as prologs and the batch system's plugin expect; its mounts there replicate to n
 from __future__ import annotations
 
 import os
+import sys
 
 from shifter_common.errors import InvalidMetadataError
 from shifter_runtime import namespace, syscalls
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from shifter_runtime.plan import Plan
 
 _OWN_NAMESPACE = "/proc/self/ns/mnt"
+_NUMBERS_IN_STOCK = 1 << 13  # twice of what each processor has
 
 
 class AlreadyPreparedError(SetupError):
@@ -93,7 +95,7 @@ def _require_free(name: str, config: RuntimeConfig) -> None:
 def _build(plan: Plan) -> _Built:
     built = _Built()
     node = os.open(_OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
-    namespace.take_own()
+    _take_younger_namespace(node)
     try:
         udi = namespace.build(plan)
         built.device = os.fstat(udi.root).st_dev
@@ -107,6 +109,48 @@ def _build(plan: Plan) -> _Built:
         syscalls.enter_mounts(node)
         os.close(node)
     return built
+
+
+def _take_younger_namespace(node: int) -> None:
+    """Leave the node's mount namespace for one that can be kept there.
+
+    A namespace may hold only what counts as younger (the kernel's mnt_ns_loop()), by a number that
+    each processor gives from a stock of its own since Linux 6.18. So another processor's may do;
+    and where none does, this one's stock comes to an end, too.
+    """
+    age = _age(node)
+    allowed = os.sched_getaffinity(0)
+    namespace.take_own()
+    try:
+        for processor in sorted(allowed):
+            if _own_age() > age:
+                return
+            os.sched_setaffinity(0, {processor})
+            namespace.take_own()
+    finally:
+        os.sched_setaffinity(0, allowed)
+    for _ in range(_NUMBERS_IN_STOCK):
+        if _own_age() > age:
+            return
+        namespace.take_own()
+    raise SetupError("the kernel gives no mount namespace that this node's could keep: try again")
+
+
+def _own_age() -> int:
+    fd = os.open(_OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return _age(fd) or 1  # where the kernel does not tell, each is younger than all before
+    finally:
+        os.close(fd)
+
+
+def _age(fd: int) -> int:
+    """The kernel's number of a mount namespace, 0 where it does not tell (before Linux 6.8)."""
+    try:
+        _, number = syscalls.control(fd, syscalls.NS_GET_MNTNS_ID, bytes(8), "mount namespace")
+    except OSError:
+        return 0
+    return int.from_bytes(number, sys.byteorder)
 
 
 def _keep(container: Container, built: _Built, config: RuntimeConfig) -> None:
