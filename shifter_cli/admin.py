@@ -332,7 +332,8 @@ def _run(config: str, arguments: Sequence[str] | None) -> int:
     except click.Abort:
         return _INTERRUPTED
     except click.ClickException as error:
-        output.complain(f"{error.format_message()} ({_PROGRAM} --help shows how)", _PROGRAM)
+        words = " ".join(error.format_message().split())  # click spreads choices over lines
+        output.complain(f"{words} ({_PROGRAM} --help shows how)", _PROGRAM)
     except ShifterError as error:
         output.complain(str(error), _PROGRAM)
     except OSError as error:  # all others were given words where they are known
