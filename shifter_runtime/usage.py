@@ -15,7 +15,13 @@ shifter [options] [--] [command [arguments...]]
       --env-file=/env/file
   -V, --volume=/from:/to[:<flags>][;...]
   -m, --module=<modulename>[,...]
+      --unsetenv=<var>[,...]
+      --writable[=<size>]
+      --mount=tmpfs:/path[:size=<size>]
+      --no-mount=<name>[,...]
       --dry-run
+      --timing
+      --json
 
 """
 
@@ -24,15 +30,18 @@ LONG = (
     + """\
 Runs a program in a container image, as yourself: with your user and group ids, in the directory
 you are in, with your files where the site shares them. Options end at the first word that is not
-one, or at --.
+one, or at --. A long option may be shortened as long as it is clear which one is meant.
 
   shifter --image=docker:ubuntu:24.04 cat /etc/os-release
   shifter --image=docker:ubuntu:24.04 --volume=$SCRATCH/run7:/data python3 /data/fit.py
   srun -n 64 shifter --image=custom:solver:v3 --entrypoint input.yaml
+  shifter --image=docker:python:3.12 --clearenv --env=HOME=$HOME --workdir=/tmp python3
+  shifter --image=docker:ubuntu:24.04 --writable=2G --mount=tmpfs:/scratch:size=8G sh build.sh
 
 Image Selection
   The first of these that is given:
-    --image=docker:NAME:TAG (or custom:..., id:..., see: shifterimg images)
+    --image=docker:NAME:TAG (or custom:..., id:..., see: shifterimg images; or local:/path where
+      the site allows directories as images)
     the environment variable SHIFTER=type:tag
     the variables SHIFTER_IMAGETYPE and SHIFTER_IMAGE, which a batch job sets
     the variable SHIFTER_IMAGEREQUEST
@@ -51,8 +60,9 @@ Command Selection
 
 Environmental Transfer
   Your variables are passed on, overridden by those of the image; --clearenv keeps yours out.
-  --env=NAME=value sets one and may be repeated. --env-file reads lines NAME=value; blank lines and
-  lines that begin with # are skipped, quotes are kept as they are.
+  --env=NAME=value sets one and may be repeated. --env-file reads lines NAME=value from a file of
+  the container and may be repeated; blank lines and lines that begin with # are skipped, quotes
+  are kept as they are. --unsetenv=NAME removes a variable, wherever you or the image set it.
 
   Order of precedence, later ones win:
     1. LD_*, RTLD_*, TMPDIR and others that the dynamic linker trusts are removed
@@ -60,8 +70,13 @@ Environmental Transfer
     3. the image
     4. --env-file
     5. --env
+       (then --unsetenv)
     6. modules
     7. the configuration of the site
+
+  SHIFTER_VOLUME and SHIFTER_MODULE stand for --volume and --module where these are not given. A
+  job finds what was asked for when it was submitted in SLURM_SPANK_SHIFTER_IMAGE and so on; a
+  variable without this beginning comes first.
 
 Shifter Module Support
   A module is a set of directories, variables and scripts that the site offers, for MPI or GPUs for
@@ -74,7 +89,28 @@ Volume Mapping
   and may be repeated. Flags: ro (read-only), perNodeCache=size=200G (a private, fast filesystem
   on each node). Not below /dev, /etc, /opt/udiImage, /proc, /sys, /var (except at /var/tmp).
 
---dry-run
-  Prints what would be mounted and written, and does nothing.
+--writable, --mount, --no-mount
+  The image is read-only. With --writable, whatever you may write in it you can: what is written is
+  kept in the memory of the node, at most as much as --writable=2G says, until the program ends.
+  --mount=tmpfs:/path:size=1G has an empty directory in memory at /path; may be repeated, and may
+  be written type=tmpfs,destination=/path,tmpfs-size=1G. --no-mount=NAME leaves out a directory
+  that the site shares, by its path in the container or the last part of that: --no-mount=home,tmp.
+  Such a container is always the program's own, and never the one that a job prepared.
+
+--dry-run, --timing, --json
+  --dry-run prints what would be mounted, written, set and run, and does nothing. --timing says on
+  standard error how long each step took. With --json, each prints one JSON object.
+
+Scripts
+  A script may name shifter in its first line, with options if need be, and is then read by the
+  program named last. Options are separated by blanks there, and cannot hold any:
+    #!/usr/bin/shifter /bin/bash
+    #!/usr/bin/shifter --image=docker:ubuntu:24.04 --volume=/scratch/me:/data /bin/bash
+
+Exit Status
+  That of the program; or 1 where the container could not be made, 127 where the program could not
+  be started. A signal ends shifter as it ends the program.
+
+As docker knows them, and without any effect: -it, -t, --tty, --interactive, --rm.
 """
 )
