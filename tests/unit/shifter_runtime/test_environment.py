@@ -177,3 +177,21 @@ def test_a_file_of_variables_may_set_empty_values():
 def test_a_wrong_line_in_a_file_of_variables_is_named(line):
     with pytest.raises(SetupError, match="f: line 2: not of the form NAME=value"):
         environments.parse_env_file(f"A=1\n{line}\n", "f")
+
+
+def test_unsetenv_removes_what_user_and_image_set_but_nothing_of_the_site():
+    variables = make(
+        *("--env=B=option", "--unsetenv=A,B,C,D,E,missing"),
+        caller={"A": "caller", "KEPT": "1"},
+        image_env=["C=image"],
+        env_file=[("D", "file")],
+        site="siteEnv=E=site\n",
+        modules=[SiteVariables(assign=["D=module"], append=[], prepend=[], unset=[])],
+    )
+
+    assert not {"A", "B", "C"} & variables.keys()
+    assert (variables["KEPT"], variables["D"], variables["E"]) == ("1", "module", "site")
+
+
+def test_a_value_may_be_as_long_as_the_kernel_lets_it():
+    assert make("--env=A=" + "x" * 100_000)["A"] == "x" * 100_000

@@ -181,6 +181,16 @@ def test_the_tables_name_recorded_cases_only():
         (["--", "-v"], {"command": ["-v"], "verbose": False}),
         (["--", "--", "a"], {"command": ["--", "a"]}),
         (["-v", ""], {"command": [""]}),
+        (["--timing", "--json"], {"timing": True, "json": True}),
+        # A beginning that was clear in the original still is, whatever was added.
+        (["--m=a"], {"modules": ["a"]}),
+        (["--mo=a"], {"modules": ["a"]}),
+        (["--w=/dir"], {"workdir": "/dir", "writable": None}),
+        (["--unset=A"], {"unset": ["A"]}),
+        # As people write for docker.
+        (["-it", "bash"], {"command": ["bash"]}),
+        (["-ti", "--rm", "-t", "--tty", "--interactive", "bash"], {"command": ["bash"]}),
+        (["-vt", "bash"], {"verbose": True, "command": ["bash"]}),
     ],
 )
 def test_options_are_read_as_getopt_long_does(words, expected):
@@ -202,6 +212,14 @@ def test_options_are_read_as_getopt_long_does(words, expected):
         (["--v"], "option '--v' is ambiguous: it may be --verbose, --volume"),
         (["--verbose=3"], "option '--verbose' takes no value"),
         (["--=a"], "unrecognized option '--'"),
+        (["--imgae=x"], "unrecognized option '--imgae': did you mean '--image'?"),
+        (["--writeable"], "unrecognized option '--writeable': did you mean '--writable'?"),
+        (["--" + "x" * 70_000], f"unrecognized option '--{'x' * 32}…': see shifter --help"),
+        (["--t"], "option '--t' is ambiguous: it may be --timing, --tty"),
+        (["--tty=1"], "option '--tty' takes no value"),
+        (["--env-file="], "--env-file names nothing: write --env-file=FILE"),
+        (["-V" + "x" * 70_000], "the value of --volume is too long: at most 65536"),
+        (["-m", "x" * 70_000], "the value of --module is too long"),
         (["-vZ"], "invalid option '-Z'"),
         (["-V"], "option '-V' requires an argument"),
         (["--env-file"], "option '--env-file' requires an argument"),
@@ -314,6 +332,20 @@ def test_modules_come_from_the_environment_unless_typed():
     assert parse().modules is None
 
 
+@pytest.mark.parametrize("name", ["SHIFTER_VOLUME", "SLURM_SPANK_SHIFTER_MODULE"])
+def test_a_variable_that_is_too_long_is_named(name):
+    with pytest.raises(UsageError, match="the value of .* is too long"):
+        parse(**{name: "x" * 70_000})
+
+
+def test_a_long_value_of_a_variable_is_the_kernels_business():
+    assert parse("-e", "A=" + "x" * 100_000).env_overrides == [("A", "x" * 100_000)]
+
+
+def test_minus_i_alone_is_the_image_and_not_dockers_word():
+    assert requests.parse(["-i", "t:1"], {}).reference == ImageReference("docker", "t:1")
+
+
 def test_bytes_that_are_not_utf_8_are_kept():
     request = parse("-e", "A=\udce9", "\udcff", B="\udcfe")
 
@@ -363,6 +395,14 @@ def test_help_has_the_sections_of_the_original_in_their_order():
     assert -1 not in places
     assert places == sorted(places)
     assert usage.LONG.startswith(usage.SHORT)
+
+
+def test_every_option_is_explained():
+    for name in (*requests._LONG_OPTIONS, *requests._ADDED_OPTIONS):
+        if name not in ("modules", "entry"):  # other names of what is explained
+            assert f"--{name}" in usage.LONG
+    for letter in "hviEewVmt":
+        assert f"-{letter}" in usage.LONG
 
 
 def test_help_fits_a_terminal():
