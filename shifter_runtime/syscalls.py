@@ -85,6 +85,7 @@ _POLLFD = 8  # bytes of struct pollfd
 _RLIMITS = (0, 1, 2, 9)  # of processor time, file size, data and address space
 _RLIM_INFINITY = 2**64 - 1
 
+_PIDFD_SEND_SIGNAL = 424
 _OPEN_TREE = 428
 _MOVE_MOUNT = 429
 _FSOPEN = 430
@@ -159,6 +160,7 @@ _fsconfig = _call(_Long, _Long, _Text, _Text, _Long)
 _fsmount = _call(_Long, _Long, _Long)
 _openat2 = _call(_Long, _Text, _Text, _Long)
 _mount_setattr = _call(_Long, _Text, _Long, _Text, _Long)
+_pidfd_send_signal = _call(_Long, _Long, _Long, _Long)
 _unshare = _function("unshare", _Long)
 _setns = _function("setns", _Long, _Long)
 _mount = _function("mount", _Text, _Text, _Text, _Long, _Text)
@@ -379,6 +381,11 @@ def unblock_signal(number: int) -> None:
 def ignore_signal(number: int) -> None:
     """Let a signal do nothing: signal(2)."""
     _signal(number, 1)
+
+
+def signal_process(process: int, number: int) -> None:
+    """Send a signal to the process that the descriptor `process` is of: pidfd_send_signal(2)."""
+    _checked(_pidfd_send_signal(_PIDFD_SEND_SIGNAL, process, number, 0, 0), "process")
 
 
 def forget_signals() -> None:

@@ -16,6 +16,7 @@ from shifter_common.errors import InvalidMetadataError
 from shifter_runtime import namespace, syscalls
 from shifter_runtime.errors import SetupError
 from shifter_runtime.job import mounts, removal, state
+from shifter_runtime.job.caller import say
 from shifter_runtime.job.joining import NODE, called
 from shifter_runtime.job.record import Record, device_at, own_processes
 
@@ -161,9 +162,7 @@ def _keep(container: Container, built: _Built, config: RuntimeConfig) -> None:
         _show(built.tree, config.udi_mount)
     os.close(built.tree)
     if container.ssh_key:
-        from shifter_runtime.job import sshd  # type: ignore[attr-defined,unused-ignore]
-
-        sshd.start(built.root, container.user, container.ssh_key, config, directory)
+        _start_sshd(built.namespace, container, config, directory)
     record = Record(
         uid=container.user.uid,
         user=container.user.name,
@@ -174,6 +173,18 @@ def _keep(container: Container, built: _Built, config: RuntimeConfig) -> None:
         metadata=_text(container.metadata),
     )
     state.write_record(container.name, record)
+
+
+def _start_sshd(
+    namespace_fd: int, container: Container, config: RuntimeConfig, directory: str
+) -> None:
+    """A job whose nodes cannot be reached by ssh is still a job: it is told, and goes on."""
+    from shifter_runtime.job import sshd
+
+    try:
+        sshd.start(namespace_fd, container.user, config, directory)
+    except (SetupError, OSError) as error:
+        say("setupRoot", f"{error}; the job goes on without")
 
 
 def _show(tree: int, place: str) -> None:

@@ -7,7 +7,7 @@ import os
 
 from shifter_runtime.config import RuntimeConfig
 from shifter_runtime.errors import SetupError
-from shifter_runtime.job import mounts, state
+from shifter_runtime.job import mounts, sshd, state
 from shifter_runtime.job.joining import NAMESPACE, NODE
 
 TYPE_CHECKING = False
@@ -24,7 +24,7 @@ def remove(name: str, config: RuntimeConfig) -> None:
     left: list[str] = []
     if state.exists(name):
         state.remove_record(name)
-        _stop_sshd(name)
+        sshd.stop(state.place_of(name))
         state.release_namespace(name)
     if name == NODE:
         left = mounts.detach_all(config.udi_mount) + mounts.detach_all(config.loop_mount)
@@ -53,11 +53,3 @@ def processes_in(name: str) -> Iterator[tuple[int, str]]:
             continue  # it has ended
         if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
             yield int(word), title
-
-
-def _stop_sshd(name: str) -> None:
-    try:
-        from shifter_runtime.job import sshd  # type: ignore[attr-defined,unused-ignore]
-    except ImportError:
-        return
-    sshd.stop(state.place_of(name))

@@ -10,13 +10,15 @@ from shifter_common.metadata import json_string
 from shifter_common.reference import ImageReference
 from shifter_runtime import config as configs
 from shifter_runtime import config_keys, lookup, node, trust, udi_config
+from shifter_runtime import environment as environments
 from shifter_runtime import image as images
 from shifter_runtime import modules as module_selection
 from shifter_runtime import plan as plans
 from shifter_runtime import request as requests
 from shifter_runtime.errors import SetupError, UsageError
-from shifter_runtime.job import account, options, preparing
+from shifter_runtime.job import account, options, preparing, ssh_plan
 from shifter_runtime.job.caller import require_root, say, take_known_surroundings
+from shifter_runtime.operations.root import SealRoot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from shifter_runtime.config import RuntimeConfig
     from shifter_runtime.job.options import Options
+    from shifter_runtime.operations import Operation
 
 _PROGRAM = "setupRoot"
 _FAILED, _WRONG_USAGE, _ALREADY_PREPARED, _INTERRUPTED = 1, 2, 3, 130
@@ -73,12 +76,23 @@ def run(config_path: str, words: list[str]) -> None:
         modules,
         options.hostsfile(chosen.nodes),
     )  # fmt: skip
+    if chosen.ssh_key:
+        variables = environments.make(
+            request, image.image_id, image.metadata, config, [each.variables for each in modules]
+        )
+        _add_last(plan, ssh_plan.operations(chosen.ssh_key, user, config, variables))
     if chosen.dry_run:
         _show_plan(plan, as_json=chosen.json)
         return
     description = udi_config.describe(image, request, user, modules)
     container = preparing.Container(chosen.job, user, description, image.metadata, chosen.ssh_key)
     preparing.prepare(container, plan, config)
+
+
+def _add_last(plan: plans.Plan, operations: list[Operation]) -> None:
+    """Add to what is done to the container, before its root is sealed."""
+    end = len(plan.operations) - isinstance(plan.operations[-1], SealRoot)
+    plan.operations[end:end] = operations
 
 
 def _request(chosen: Options, config: RuntimeConfig) -> requests.Request:

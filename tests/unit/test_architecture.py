@@ -128,11 +128,13 @@ ONLY_CALLER = {
         "shifter_imagegw/workers/supervisor.py",
         "shifter_runtime/hooks.py",
         "shifter_runtime/id_mapping.py",
+        "shifter_runtime/job/sshd.py",
         "shifter_runtime/lookup.py",
         "shifter_runtime/xfs.py",
     },
     "exec": {
         *(f"shifter_runtime/{module}.py" for module in ("hooks", "lookup", "process", "xfs")),
+        "shifter_runtime/job/sshd.py",
     },
     "set_ids": {
         "shifter_imagegw/importers/identity.py",
