@@ -9,7 +9,8 @@ locks and threads on the server, write-behind on the client, and the kernel's pa
 The delay is GlusterFS's own `debug/delay-gen` in the server, between its threads and the disk: each
 operation that reaches the server (lookup, open, stat, read, write, sync, …) takes so much longer,
 and 64 of them wait side by side, as on a network. What client and kernel answer from their caches
-takes no longer, as there. Writes of a program are gathered by write-behind, up to a mebibyte.
+takes no longer, as there. Writes of a program are gathered by write-behind, up to a mebibyte,
+unless one asks for a filesystem where each is with the server before the next can begin.
 """
 
 from __future__ import annotations
@@ -75,6 +76,9 @@ volume remote
   option remote-subvolume threads
   option ping-timeout 0
 end-volume
+"""
+
+WRITE_BEHIND = """\
 volume behind
   type performance/write-behind
   subvolumes remote
@@ -83,7 +87,9 @@ end-volume
 
 
 @contextlib.contextmanager
-def mounted(work: Path, *, delay: float = 0.0, root_squash: bool = True) -> Iterator[Path]:
+def mounted(
+    work: Path, *, delay: float = 0.0, root_squash: bool = True, write_behind: bool = True
+) -> Iterator[Path]:
     """An empty shared filesystem, everybody's to write, below `work`; `delay` is in seconds."""
     if absent := programs.missing("glusterfs", "glusterfsd", "umount"):
         raise BenchmarkError(f"{absent}: apt-get install glusterfs-server glusterfs-client")
@@ -94,7 +100,9 @@ def mounted(work: Path, *, delay: float = 0.0, root_squash: bool = True) -> Iter
         directory.chmod(0o755)
     brick.chmod(0o1777)
     try:
-        _write_volumes(place, brick, socket, delay=delay, root_squash=root_squash)
+        _write_server(place, brick, socket, delay=delay, root_squash=root_squash)
+        client = CLIENT.format(socket=socket) + (WRITE_BEHIND if write_behind else "")
+        (place / "client.vol").write_text(client)
         with (
             _running("glusterfsd", place, "server", ready=socket.exists),
             _running("glusterfs", place, "client", mount, ready=lambda: _answers(mount)),
@@ -117,7 +125,7 @@ def describe(delay: float) -> str:
     return f"GlusterFS on this machine, root squashed, {delay * 1000:g} ms more for each operation"
 
 
-def _write_volumes(
+def _write_server(
     place: Path, brick: Path, socket: Path, *, delay: float, root_squash: bool
 ) -> None:
     microseconds = round(delay * MICROSECONDS)
@@ -130,7 +138,6 @@ def _write_volumes(
         root_squash="on" if root_squash else "off",
     )
     (place / "server.vol").write_text(server)
-    (place / "client.vol").write_text(CLIENT.format(socket=socket))
 
 
 def _running(
