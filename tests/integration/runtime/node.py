@@ -97,9 +97,9 @@ class Node:
         image_option = [] if image is None else [f"--image={image}"]
         return subprocess.Popen(
             [options.pop("launcher", self.launcher), *image_option, *words],
-            user=user, group=user, extra_groups=(user, *groups), stdin=subprocess.DEVNULL,
+            user=user, group=user, extra_groups=(user, *groups),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            **({"cwd": "/", "env": {"PATH": "/usr/bin"}} | options),
+            **({"cwd": "/", "env": {"PATH": "/usr/bin"}, "stdin": subprocess.DEVNULL} | options),
         )  # fmt: skip
 
     def run(
