@@ -10,7 +10,7 @@ import pwd
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks import programs, python_tree, shared_filesystem
@@ -20,6 +20,7 @@ from benchmarks.programs import BenchmarkError
 from benchmarks.report import Budget, Measurement, Report
 
 EXTENSIONS = 300
+SET = ("HOME=/tmp", "MPLCONFIGDIR=/tmp")
 PATIENCE = 5.0  # seconds for the kernel to take down what the last launch mounted
 STORMS = {"scientific": python_tree.SCIENTIFIC, "generated": python_tree.GENERATED}
 IMAGE, SHARED, TMPFS = "image", "directory, same filesystem", "directory, tmpfs"
@@ -38,6 +39,17 @@ class Imports:
     repetitions: int
 
 
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where the tree is, and what is typed before a program of it."""
+
+    name: str
+    prefix: tuple[str, ...]
+
+    def command(self, *program: str) -> list[str]:
+        return [*self.prefix, *program]
+
+
 def measure(imports: Imports) -> Report:
     """Cold and warm, each storm from each place; every process is the user's."""
     if absent := programs.missing("bwrap", "gensquashfs"):
@@ -50,24 +62,26 @@ def measure(imports: Imports) -> Report:
     ):
         programs.run(["cp", "-a", tree, memory / "tree"])
         shared_filesystem.fill(shared, lambda place: _put(tree, place))
-        image = _image(tree, imports, shared)
-        starts = {
-            IMAGE: lambda code: image(code),
-            SHARED: lambda code: _unpacked(shared / "tree", code),
-            TMPFS: lambda code: _unpacked(memory / "tree", code),
-        }
+        places = (
+            Place(IMAGE, _launched(tree, imports, shared)),
+            Place(SHARED, _unpacked(shared / "tree")),
+            Place(TMPFS, _unpacked(memory / "tree")),
+        )
         measurements = [
             measurement
             for storm, code in STORMS.items()
-            for place, command in starts.items()
-            for measurement in _cold_and_warm(imports, f"{storm}, {place}", command(code))
+            for place in places
+            for measurement in _cold_and_warm(imports, storm, place, code)
         ]
     report = Report(
         title="imports: a Python process from start to end",
         ours=f"scientific, {IMAGE}, cold",
         measurements=tuple(measurements),
-        facts={"user": imports.user.pw_name, "extensions": EXTENSIONS}
-        | {"shared filesystem": shared_filesystem.describe(imports.delay)},
+        facts={
+            "user": imports.user.pw_name,
+            "extensions": EXTENSIONS,
+            "shared filesystem": shared_filesystem.describe(imports.delay),
+        },
     )
     return dataclasses.replace(report, budgets=tuple(_budgets(report)))
 
@@ -99,19 +113,39 @@ def _budgets(report: Report) -> Iterator[Budget]:
         )
 
 
-def _cold_and_warm(imports: Imports, name: str, command: Sequence[str | Path]) -> list[Measurement]:
+def _cold_and_warm(imports: Imports, storm: str, place: Place, code: str) -> list[Measurement]:
+    """Cold: the node knows nothing of the files. Warm: another process of the job has used them."""
+    command = place.command("/usr/bin/python3", "-c", code)
     cold, warm = [], []
+    _timed(imports, command)  # a server may have something to do once for each file
     for _ in range(imports.repetitions):
         _forget(imports)
         cold.append(_timed(imports, command))
-        warm.append(_timed(imports, command))
+    with _held(imports, place):
+        _timed(imports, command)
+        warm += [_timed(imports, command) for _ in range(imports.repetitions)]
     return [
-        Measurement(name=f"{name}, cold", seconds=tuple(cold)),
-        Measurement(name=f"{name}, warm", seconds=tuple(warm)),
+        Measurement(name=f"{storm}, {place.name}, cold", seconds=tuple(cold)),
+        Measurement(name=f"{storm}, {place.name}, warm", seconds=tuple(warm)),
     ]
 
 
-def _timed(imports: Imports, command: Sequence[str | Path]) -> float:
+@contextlib.contextmanager
+def _held(imports: Imports, place: Place) -> Iterator[None]:
+    """Another process is there, as other ranks of a job are: an image stays mounted."""
+    holder = subprocess.Popen(
+        place.command("/bin/sh", "-c", "echo; exec cat"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        **as_user(imports.user),
+    )
+    with holder:
+        assert holder.stdin and holder.stdout
+        holder.stdout.readline()
+        yield  # leaving closes the holder's input, which ends it
+
+
+def _timed(imports: Imports, command: Sequence[str]) -> float:
     started = time.perf_counter()
     done = subprocess.run(
         command,
@@ -148,19 +182,18 @@ def _put(tree: Path, place: Path) -> None:
     (place / "images").mkdir()
 
 
-def _image(tree: Path, imports: Imports, shared: Path) -> Callable[[str], list[str | Path]]:
+def _launched(tree: Path, imports: Imports, shared: Path) -> tuple[str, ...]:
     """The tree as the gateway would leave it on the shared filesystem; how it is launched."""
     packed = imports.work / "python.squashfs"
     if not packed.exists():
-        programs.run(
-            ["gensquashfs", "--pack-dir", tree, "--keep-time", "--compressor", "zstd", packed]
-        )
+        # Times are kept, as a pull keeps them: Python would compile every module anew.
+        packer = ["gensquashfs", "--keep-time", "--compressor", "zstd"]
+        programs.run([*packer, "--pack-dir", tree, packed])
     image_id = hashlib.sha256(packed.read_bytes()).hexdigest()
-    images = shared / "images"
     shared_filesystem.fill(shared, lambda place: _deliver(packed, place / "images", image_id))
-    imports.installation.configure(images)
-    start = [imports.installation.shifter, f"--image=id:{image_id}", "--clearenv"]
-    return lambda code: [*start, "/usr/bin/python3", "-c", code]
+    imports.installation.configure(shared / "images")
+    launcher = str(imports.installation.shifter)
+    return (launcher, f"--image=id:{image_id}", "--clearenv", *(f"--env={pair}" for pair in SET))
 
 
 def _deliver(packed: Path, images: Path, image_id: str) -> None:
@@ -168,9 +201,11 @@ def _deliver(packed: Path, images: Path, image_id: str) -> None:
     (images / f"{image_id}.meta").write_text("FORMAT: squashfs\n")
 
 
-def _unpacked(tree: Path, code: str) -> list[str | Path]:
-    root = ["--ro-bind", tree, "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"]
-    return ["bwrap", *root, "--clearenv", "/usr/bin/python3", "-c", code]
+def _unpacked(tree: Path) -> tuple[str, ...]:
+    """The same tree as root directory, by the cheapest tool there is."""
+    root = ("--ro-bind", str(tree), "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp")
+    pairs = (word for pair in SET for word in ("--setenv", *pair.split("=", 1)))
+    return ("bwrap", *root, "--clearenv", *pairs)
 
 
 @contextlib.contextmanager

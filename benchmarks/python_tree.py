@@ -74,7 +74,7 @@ def _copy_python(tree: Path) -> None:
 def _install_stack(site: Path, work: Path) -> None:
     environment = work / "pip"
     programs.run([PYTHON, "-I", "-m", "venv", environment])
-    pip = [environment / "bin/python", "-I", "-m", "pip", "install", "--quiet"]
+    pip: list[str | Path] = [environment / "bin/python", "-I", "-m", "pip", "install", "--quiet"]
     programs.run([*pip, "--root-user-action=ignore", "--target", site, *STACK])
     shutil.rmtree(environment)
 

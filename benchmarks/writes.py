@@ -98,7 +98,7 @@ def _measured(
     """Seconds for a mebibyte each, and pieces per second, as dd itself counts."""
     pieces = writes.mebibytes * MEBIBYTE // PIECE // fraction
     dd = ["/bin/dd", "if=/dev/zero", f"of={target}/pieces", f"bs={PIECE}", f"count={pieces}"]
-    command = [writes.installation.shifter, f"--image=id:{image.image_id}", *options, *dd]
+    command = image.command(writes.installation, *options, *dd)
     try:
         seconds = [_seconds([*command, "conv=fsync"], writes) for _ in range(writes.repetitions)]
     except BenchmarkError as error:
@@ -113,7 +113,7 @@ def _measured(
     )
 
 
-def _seconds(command: list[str | Path], writes: Writes) -> float:
+def _seconds(command: list[str], writes: Writes) -> float:
     """How long dd wrote: without the launch, which other benchmarks measure."""
     done = subprocess.run(
         command,
