@@ -137,6 +137,8 @@ def examine(text: str, path: str) -> tuple[RuntimeConfig, list[Finding]]:
             complaint, is_error = f"not of the form key = value, ignored: {entry.key!r}", False
         elif entry.key in KEYS:
             complaint = _assign(config, entry.key, entry.value)
+            if not complaint and config.rootfs_type != "tmpfs":
+                complaint, is_error = _use_tmpfs(config), False
         elif _is_module_key(entry.key):
             complaint = _assign_module(config, entry.key, entry.value)
         else:
@@ -165,6 +167,12 @@ def _assign(config: RuntimeConfig, key: str, text: str) -> str:
         value = getattr(config, attribute) + value
     setattr(config, attribute, value)
     return ""
+
+
+def _use_tmpfs(config: RuntimeConfig) -> str:
+    """An overlay needs extended attributes of its writable layer, which ramfs has not."""
+    config.rootfs_type = "tmpfs"
+    return "rootfsType = ramfs cannot be had, because the root is an overlay: tmpfs is used"
 
 
 def _is_module_key(key: str) -> bool:

@@ -97,6 +97,10 @@ def _volumes(key: str, texts: list[str], config: configs.RuntimeConfig) -> Itera
         for volume in found:
             if volume.target in targets:
                 yield key, f"{key}: {volume.target} is mounted twice, and the last counts", False
+            for target in targets:
+                if target != volume.target and volumes.is_within(target, volume.target):
+                    sentence = f"{target} is hidden by {volume.target}, which is mounted later"
+                    yield key, f"{key}: {sentence}", False
             targets.add(volume.target)
             if volume.cache is None:
                 yield from _existing(key, volume.source, lambda _: True, "")

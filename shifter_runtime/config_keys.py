@@ -212,7 +212,7 @@ KEYS: dict[str, Key] = {
     ),
     "rootfsType": (
         *("rootfs_type", _memory_filesystem, "tmpfs"),
-        "tmpfs or ramfs, for what the site adds to an image",
+        "where what the site adds to an image is kept; ramfs is taken as tmpfs",
     ),
     "allowLocalChroot": (
         *("allow_local_chroot", _flag, False),

@@ -321,7 +321,7 @@ def test_a_script_of_the_user_s_runs_as_the_user_inside_before_the_program(node,
     seen = seen.splitlines()
     assert seen[:3] == [str(ALICE), "/data", "ID=busybox"]
     # What is left of the environment is what the shell itself sets.
-    assert {line.partition("=")[0] for line in seen[3:-5]} <= {"OLDPWD", "PWD", "SHLVL", "_"}
+    assert {line.partition("=")[0] for line in seen[3:-5]} <= {"OLDPWD", "PATH", "PWD", "SHLVL", "_"}
     # 3 is the directory that ls reads.
     assert seen[-5:] == ["CapEff:\t0000000000000000", *"0123"]
 
