@@ -221,11 +221,10 @@ def prepare(
     your own, which must become root's before it is used.
     """
     wish = module_commands.Wish(kind, source, name, into, root, leave_out, take, replace)
+    # First, so that nothing is made where the image cannot be looked into.
+    files = module_commands.running_image(image, user, settings.load()) if image else None
     made = module_commands.prepare(wish, settings.load)
-    verdict = None
-    if image is not None:
-        files = module_commands.running_image(image, user, settings.load())
-        verdict = module_commands.check(made.path, files)
+    verdict = module_commands.check(made.path, files) if files else None
     if as_json:
         shown = made.to_json()
         if verdict:
@@ -298,7 +297,7 @@ def verdict_json(directory: Path, image: str, verdict: Verdict) -> dict[str, Any
 
 
 def show_verdict(module: str, image: str, verdict: Verdict, *, err: bool = False) -> None:
-    for finding in verdict.findings:
+    for finding in verdict.grouped():
         word = style("error", "red") if finding.is_error else style("warning", "yellow")
         show(f"{word}: {output.printable(str(finding))}", err=err)
     fits = style("fits", "green") if verdict.fits else style("does not fit", "red")

@@ -41,6 +41,16 @@ class Verdict:
     def fits(self) -> bool:
         return not any(finding.is_error for finding in self.findings)
 
+    def grouped(self) -> list[Finding]:
+        """What people read: one finding where several libraries have the same."""
+        groups: dict[tuple[str, bool], list[str]] = {}
+        for finding in self.findings:
+            groups.setdefault((finding.text, finding.is_error), []).append(finding.library)
+        return [
+            Finding(first, f"{text} (so do {', '.join(others)})" if others else text, is_error)
+            for (text, is_error), (first, *others) in groups.items()
+        ]
+
 
 def check(module: RootTree, image: Files, core: frozenset[str]) -> Verdict:
     """Hold every library of a module against an image.
@@ -69,7 +79,9 @@ def check(module: RootTree, image: Files, core: frozenset[str]) -> Verdict:
             findings += _missing(name, library, own, there, is_error=name in needed)
             findings += _older(name, library, there)
     unique = dict.fromkeys(findings)
-    ordered = sorted(unique, key=lambda one: (not one.is_error, one.library, one.text))
+    ordered = sorted(
+        unique, key=lambda one: (not one.is_error, one.library not in core, one.library, one.text)
+    )
     return Verdict(glibc, _newest(newest, "GLIBC"), tuple(ordered))
 
 

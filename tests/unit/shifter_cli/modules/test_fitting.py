@@ -143,3 +143,17 @@ def test_a_directory_without_libraries_cannot_be_checked(tmp_path):
 
     with pytest.raises(CheckError, match="no libraries in"):
         verdict_of(tmp_path / "module", tmp_path)
+
+
+def test_people_read_once_what_is_wrong_with_several_libraries(tmp_path):
+    libc = make_library(tmp_path / "node/libc.so.6", versions=NODE_GLIBC)
+    for name in ("libaaa.so.1", "libmpich.so.12", "libzzz.so.1"):
+        make_library(tmp_path / "module/lib" / name, uses={"GLIBC_2.38": libc})
+    image = image_with(tmp_path / "image", "GLIBC_2.36")
+
+    [finding] = verdict_of(tmp_path / "module", image).grouped()
+
+    assert str(finding) == (
+        "libmpich.so.12 needs GLIBC_2.38 of libc.so.6; the image's has GLIBC_2.36 at most "
+        "(so do libaaa.so.1, libzzz.so.1)"
+    )
