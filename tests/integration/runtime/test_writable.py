@@ -73,7 +73,7 @@ def test_files_of_the_image_are_shown_as_the_users_own(node):
 
 def test_the_image_stays_roots_for_everybody_else_at_the_same_time(node):
     node.add_image(furnish)
-    process = node.start("--writable", "sh", "-c", "echo x > /etc/foo; echo ready; sleep 30")
+    process = node.start("--writable", "sh", "-c", "echo x > /etc/foo; echo ready; exec sleep 30")
     try:
         assert process.stdout.readline() == "ready\n"
         seen = node.shell("stat -c %u:%g /etc/foo; cat /etc/foo", user=BOB)
