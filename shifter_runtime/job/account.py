@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from shifter_runtime import identity, node
-from shifter_runtime.errors import NotPermittedError, UsageError
+from shifter_runtime.errors import NotPermittedError
 
 _MOST_GROUPS = 512
 
@@ -18,7 +18,7 @@ def find(
     if account is None:
         raise NotPermittedError(f"{shown} is unknown on this node: {names.source} does not know it")
     if uid is not None and account.uid != uid:
-        raise UsageError(f"--user {name!r} is user id {account.uid} on this node, not {uid}")
+        raise NotPermittedError(f"--user {name!r} is user id {account.uid} on this node, not {uid}")
     own = gid if gid is not None else account.gid
     if account.uid == 0 or own == 0:
         raise NotPermittedError("no container is prepared for root: name the user who runs the job")

@@ -10,6 +10,7 @@ each name.
 from __future__ import annotations
 
 import os
+import sys
 
 from shifter_runtime import syscalls
 from shifter_runtime.errors import MissingImageError, SetupError
@@ -49,6 +50,7 @@ class Prepared:
 
     def enter(self) -> None:
         """Make it this process's root, and close what it was found by."""
+        sys.meta_path.clear()  # whatever was imported from here on would come out of the image
         try:
             # This sets root and working directory, too, and leaves no mount of the node's behind.
             syscalls.enter_mounts(self._namespace)
