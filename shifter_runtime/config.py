@@ -8,7 +8,7 @@ administrator, which no launch pays for.
 from __future__ import annotations
 
 from shifter_common import keyvalue
-from shifter_runtime.config_keys import EMPTY_LIST, KEYS, MODULE_KEYS
+from shifter_runtime.config_keys import EMPTY_LIST, KEYS, MODULE_KEYS, REQUIRED
 from shifter_runtime.errors import ConfigError
 
 TYPE_CHECKING = False
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MODULE_PREFIX = "module_"
-_REQUIRED = ("udiMount", "loopMount", "imagePath", "udiRootPath")
 _DEPRECATED = frozenset(
     ("autoLoadKernelModule", "kmodBasePath", "kmodCacheFile", "optionalSshdAsRoot")
 )
@@ -204,7 +203,7 @@ def _assign_module(config: RuntimeConfig, key: str, text: str) -> str:
 
 
 def _lacking(config: RuntimeConfig) -> Iterator[tuple[str, str]]:
-    for key in _REQUIRED:
+    for key in REQUIRED:
         if not getattr(config, KEYS[key][0]):
             yield key, f"{key} is not set: {KEYS[key][3]}"
     if not config.populate_etc_dynamically and not config.etc_path:

@@ -43,7 +43,8 @@ def _line(entries: list[keyvalue.Entry], key: str, sentence: str) -> int:
     lines = [entry for entry in entries if entry.key == key]
     for entry in lines:
         words = (entry.value or "").replace(";", " ").replace(",", " ").split()
-        if any(word.partition(":")[0] in sentence for word in words):
+        named = (word.partition(":")[0] if word.startswith("/") else word for word in words)
+        if any(name in sentence for name in named):
             return entry.line
     return lines[-1].line if lines else 0
 

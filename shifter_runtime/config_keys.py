@@ -129,6 +129,8 @@ def _image_type(text: str) -> str:
 
 EMPTY_LIST: list[str] = []  # a default of KEYS; each configuration gets its own
 
+REQUIRED = ("udiMount", "loopMount", "imagePath", "udiRootPath")
+
 KEYS: dict[str, Key] = {
     "udiMount": (
         *("udi_mount", _mount_point, ""),
@@ -164,7 +166,7 @@ KEYS: dict[str, Key] = {
     ),
     "usersToImport": (
         *("users_to_import", _words, EMPTY_LIST),
-        "further users to list in the container's passwd, with populateEtcDynamically = 1",
+        "further users to list in the container's passwd",
     ),
     "maxGroupCount": (
         *("max_group_count", _number, 0),
@@ -172,7 +174,8 @@ KEYS: dict[str, Key] = {
     ),
     "siteFs": (
         *("site_fs", _volumes, EMPTY_LIST),
-        "directories of the node that every container sees: from[:to[:flags]], separated by ;",
+        "directories and files of the node that every container sees: from[:to[:flags]], separated "
+        "by ; with the flags ro, rec, slave, private and perNodeCache=size=SIZE",
     ),
     "siteEnv": (
         *("site_env", _assignments, EMPTY_LIST),
@@ -262,7 +265,7 @@ KEYS: dict[str, Key] = {
         *("default_modules", _comma_words, EMPTY_LIST),
         "modules that are active when the user names none, separated by commas",
     ),
-    "batchType": (*("batch_type", _text, ""), "the batch system; for information only"),
+    "batchType": (*("batch_type", _text, ""), "accepted, not used: the batch system"),
     "mkfsXfsPath": (
         *("mkfs_xfs_path", _optional_path, ""),
         "the program mkfs.xfs, for perNodeCache volumes",
@@ -282,7 +285,7 @@ MODULE_KEYS: dict[str, tuple[Callable[[str], Value], str]] = {
     "siteFs": (_volumes, "directories of the node, mounted after the site's; written as siteFs"),
     "copyPath": (
         _optional_path,
-        "a directory of the node that appears, read-only, at /opt/udiImage/modules/<name>",
+        "a directory of the node that appears, read-only, at /opt/udiImage/modules/NAME",
     ),
     "siteEnv": (_assignments, "variables set: NAME=value, separated by spaces"),
     "siteEnvAppend": (_assignments, "values put at the end of a variable, after a colon"),

@@ -13,10 +13,13 @@ import pytest
 import shifter_imagegw.config
 import shifter_runtime.config
 from shifter_imagegw.config import AccessType
+from tools import config_table
 
 ETC = Path(__file__).parents[2] / "etc"
 GATEWAY_EXAMPLES = ("imagemanager.json.example", "imagemanager.production.json.example")
 EXAMPLE = (ETC / "udiRoot.conf.example").read_text()
+README = (ETC / "README.md").read_text()
+GATEWAY_README = README.partition("## udiRoot.conf")[0]
 
 # Keys of the original that are accepted so that old files work; nobody should write them anew.
 KEPT_FOR_OLD_FILES = {"PullUpdateTime"}
@@ -50,6 +53,31 @@ def test_lines_commented_out_in_the_udi_root_example_are_understood_too():
     assert config.users_to_import == ["alice", "bob"]
 
 
+def test_readme_s_tables_of_udi_root_conf_are_those_that_the_parser_uses():
+    assert config_table.written(README) == README, "run: python3 tools/config_table.py"
+    assert all(f"| `{key}` | " in README for key in shifter_runtime.config.KEYS)
+
+
+@pytest.mark.parametrize("key", shifter_runtime.config.KEYS)
+def test_each_key_has_a_type_and_a_meaning(key):
+    _, read, _, meaning = shifter_runtime.config.KEYS[key]
+
+    assert read.__doc__
+    assert len(meaning) >= len("accepted, not used")
+    assert "|" not in meaning + read.__doc__
+
+
+def test_the_udi_root_example_shows_every_key_that_is_used():
+    shown = set(re.findall(r"(?m)^#?(\w+) = ", EXAMPLE))
+
+    used = {
+        key
+        for key, (*_, meaning) in shifter_runtime.config.KEYS.items()
+        if not meaning.startswith("accepted, not used")
+    }
+    assert used - shown <= {"mkfsXfsPath"}  # found by itself
+
+
 @pytest.mark.parametrize("name", GATEWAY_EXAMPLES)
 def test_gateway_example_is_understood(caplog, name, everything_exists):
     with caplog.at_level(logging.WARNING):
@@ -80,8 +108,7 @@ def test_both_examples_are_about_one_place():
 
 def test_readme_explains_each_key_of_the_gateway_and_no_other():
     explained = {
-        key.rpartition(".")[2]
-        for key in re.findall(r"(?m)^\| `([\w.*]+)` \|", (ETC / "README.md").read_text())
+        key.rpartition(".")[2] for key in re.findall(r"(?m)^\| `([\w.*]+)` \|", GATEWAY_README)
     }
 
     assert explained == keys_read_by(shifter_imagegw.config) - KEPT_FOR_OLD_FILES

@@ -157,6 +157,15 @@ def test_both_the_gateway_and_the_index_are_asked_in_the_order_that_the_site_say
         ("imageLookup=index index", "imageLookup must be gateway, index, or both in either order"),
         ("imageLookup=gateways", "imageLookup must be gateway, index, or both in either order"),
         ("etcPath=etc", "etcPath must be an absolute path without '..'"),
+        ("hookTimeout=-1", "hookTimeout must be a number of seconds, not '-1'"),
+        ("gatewayTimeout=" + "9" * 400, "gatewayTimeout must be a number of seconds, not '999"),
+        ("defaultImageType=image", "defaultImageType must be one of docker, custom, id, local"),
+        ("siteEnv=A=\0", "siteEnv holds a NUL character"),
+        ("module_x_enabled=yes", "module_x_enabled must be 0 or 1, not 'yes'"),
+        ("module_x_siteEnv=A", "module_x_siteEnv must be words of the form NAME=value, not 'A'"),
+        ("module_x_copyPath=mpi", "module_x_copyPath must be an absolute path without '..'"),
+        ("module_x_roothook=/a/../b", "module_x_roothook must be an absolute path without '..'"),
+        ("module_x_siteFs=\0", "module_x_siteFs holds a NUL character"),
     ],
 )
 def test_a_wrong_value_is_named_with_file_line_and_key(line, message):
@@ -164,6 +173,22 @@ def test_a_wrong_value_is_named_with_file_line_and_key(line, message):
         parse(f"# comment\n{line}\n")
 
     assert str(raised.value).startswith(f"{PATH}: line 7: {message}")
+
+
+@pytest.mark.parametrize("other", ["/var/udiMount", "/var/udiMount/x", "/var"])
+def test_one_mount_point_cannot_lie_in_the_other(other):
+    with pytest.raises(ConfigError, match="udiMount and loopMount must be two directories"):
+        parse(f"loopMount={other}\n")
+
+
+def test_ramfs_is_taken_as_tmpfs_and_warned_of():
+    config = parse("rootfsType=ramfs\n")
+
+    assert config.rootfs_type == "tmpfs"
+    assert config.warnings == [
+        f"{PATH}: line 6: rootfsType = ramfs cannot be had, because the root is an overlay: "
+        "tmpfs is used"
+    ]
 
 
 @pytest.mark.parametrize("key", ["udiMount", "loopMount", "imagePath", "udiRootPath"])
