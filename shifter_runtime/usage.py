@@ -90,8 +90,8 @@ Volume Mapping
   on each node). Not below /dev, /etc, /opt/udiImage, /proc, /sys, /var (except at /var/tmp).
 
 --writable, --mount, --no-mount
-  The image is read-only. With --writable, whatever you may write in it you can: what is written is
-  kept in the memory of the node, at most as much as --writable=2G says, until the program ends.
+  The image is read-only. With --writable, you may change all of it: what is written is kept in the
+  memory of the node, at most as much as --writable=2G says, until the program ends.
   --mount=tmpfs:/path:size=1G has an empty directory in memory at /path; may be repeated, and may
   be written type=tmpfs,destination=/path,tmpfs-size=1G. --no-mount=NAME leaves out a directory
   that the site shares, by its path in the container or the last part of that: --no-mount=home,tmp.
