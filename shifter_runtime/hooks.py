@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from shifter_runtime import syscalls, trust
+from shifter_runtime import identity, syscalls, trust
 from shifter_runtime.errors import SetupError
 
 TYPE_CHECKING = False
@@ -188,9 +188,7 @@ def _quoted(said: str) -> str:
 
 
 def _pass_on(said: str) -> None:
-    content = said.encode("utf-8", "surrogateescape")
     try:
-        while content:
-            content = content[os.write(2, content) :]
+        identity.write(2, said.encode("utf-8", "surrogateescape"))
     except OSError:
         return  # nobody listens

@@ -10,6 +10,7 @@ from shifter_runtime import node, syscalls
 from shifter_runtime.errors import SetupError
 
 _MOST_GROUPS = 512
+_NOBODY = 65534  # a user without any right, as the kernel's overflowuid
 _MOST_CAPABILITIES = 64  # bits of a capability set
 
 
@@ -83,6 +84,23 @@ def open_as_caller(path: str, flags: int) -> int:
         return os.open(path, flags)
     finally:
         os.seteuid(0)
+
+
+def write(fd: int, content: bytes) -> None:
+    """Write to a descriptor that the caller opened, with no privilege: a place to say something.
+
+    It may be a file of the kernel's (`/proc/PID/loginuid`, say), where the same bytes would be an
+    order if root wrote them, and some of what is said is of the caller's or the image's choosing.
+    """
+    privileged = os.geteuid() == 0
+    if privileged:
+        os.seteuid(_NOBODY)
+    try:
+        while content:
+            content = content[os.write(fd, content) :]
+    finally:
+        if privileged:
+            os.seteuid(0)
 
 
 class AsUser:

@@ -59,7 +59,7 @@ def find(
             if problems:
                 say(f"{', '.join(problems)}: asked the {source}")
             return _checked(image_id)
-    _show(complaint, user)
+    identity.write(2, complaint)
     raise SetupError(_sentence(reference, problems))
 
 
@@ -90,20 +90,10 @@ def _ask_gateway(reference: ImageReference, user: identity.Identity, config: Run
     code = os.waitstatus_to_exitcode(status)
     if code == _NO_ANSWER:
         raise _UnansweredError("no image gateway answered", complaint)
-    _show(complaint, user)
+    identity.write(2, complaint)
     if code != 0 or not answer:
         raise SetupError("it could not be looked up")  # why, shifterimg has just said
     return answer
-
-
-def _show(complaint: bytes, user: identity.Identity) -> None:
-    """Write as the user what a process of the user's has said.
-
-    His standard error may be a file of the kernel's (`/proc/PID/loginuid`), where the same bytes
-    would be a command if root wrote them.
-    """
-    with identity.AsUser(user):
-        os.write(2, complaint)
 
 
 def _read_index(reference: ImageReference, user: identity.Identity, config: RuntimeConfig) -> str:

@@ -300,9 +300,7 @@ def _say_nothing(_text: str) -> None:
 
 
 def _write(fd: int, text: str) -> None:
-    content = text.encode("utf-8", "surrogateescape")
     try:
-        while content:
-            content = content[os.write(fd, content) :]
+        identity.write(fd, text.encode("utf-8", "surrogateescape"))
     except OSError:
         os._exit(_FAILED)  # nobody listens

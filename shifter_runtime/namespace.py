@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 
 from shifter_runtime import syscalls
 from shifter_runtime.errors import SetupError
@@ -20,7 +21,9 @@ from shifter_runtime.udi import Udi
 def enter(plan: Plan) -> None:
     """Build what `plan` says, seen by nobody else, and make it this process's root."""
     take_own()
-    change_root(build(plan))
+    udi = build(plan)
+    sys.meta_path.clear()  # whatever was imported from here on would come out of the image
+    change_root(udi)
 
 
 def take_own() -> None:
