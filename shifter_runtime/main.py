@@ -76,6 +76,8 @@ def run(config_path: str, words: list[str], variables: dict[str, str], ignored: 
     step("look up the image")
     image = _open_image(image_id, user, request, config)
     image.require_readable_by(user)
+    if image.metadata.unknown_keys:
+        say(f"ignored in the image's metadata: {', '.join(image.metadata.unknown_keys)}")
     step("open the image")
     command = process.choose_command(request, image.metadata)
     directory = process.choose_directory(request, image.metadata)
