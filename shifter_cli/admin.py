@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 DEFAULT_CONFIG = "/etc/shifter/udiRoot.conf"
 
 _PROGRAM = "shifter-admin"
+
+# Commands by the module that has them, as `command`.
+_LAZY = {"addresses": "shifter_cli.addresses"}
+
 _INTERRUPTED = 130  # as shells say for SIGINT
 
 _EXAMPLES = """\
@@ -85,6 +91,21 @@ class AdminGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
+class Program(AdminGroup):
+    """The program itself; a command that few need is loaded only where it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        there = [name for name, module in _LAZY.items() if importlib.util.find_spec(module)]
+        return sorted([*super().list_commands(ctx), *there])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in _LAZY and cmd_name in self.list_commands(ctx):
+            command = importlib.import_module(_LAZY[cmd_name]).command
+            assert isinstance(command, click.Command)
+            return command
+        return super().get_command(ctx, cmd_name)
+
+
 def _require_command(ctx: click.Context) -> None:
     if ctx.invoked_subcommand is None:
         assert isinstance(ctx.command, click.Group)
@@ -118,7 +139,7 @@ def user_option(function: Function) -> Function:
 
 
 @click.group(
-    cls=AdminGroup, invoke_without_command=True, epilog=_EXAMPLES,
+    cls=Program, invoke_without_command=True, epilog=_EXAMPLES,
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
 @click.pass_context
