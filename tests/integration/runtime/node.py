@@ -67,6 +67,7 @@ class Node:
         image_id: str = IMAGE_ID,
         meta: str = "",
         format: str = "squashfs",
+        compressor: str = "zstd",
     ) -> Path:
         """Put an image of busybox and what `make` adds to the tree; its file or directory."""
         tree = self.prefix / "tree"
@@ -80,7 +81,10 @@ class Node:
         if make:
             make(tree)
         image = self.images / f"{image_id}.{format}"
-        _PACKERS[format](tree, image)
+        if format == "squashfs":
+            _pack_squashfs(tree, image, compressor)
+        else:
+            _PACKERS[format](tree, image)
         shutil.rmtree(tree, ignore_errors=True)
         metadata = f"FORMAT: {format}\nENV: PATH=/bin\n{meta}"
         (self.images / f"{image_id}.meta").write_text(metadata)
@@ -117,8 +121,8 @@ class Node:
         return done.stdout
 
 
-def _pack_squashfs(tree: Path, image: Path) -> None:
-    _pack(["mksquashfs", tree, image, "-noappend", "-quiet", "-no-progress", "-comp", "zstd"])
+def _pack_squashfs(tree: Path, image: Path, compressor: str) -> None:
+    _pack(["mksquashfs", tree, image, "-noappend", "-quiet", "-no-progress", "-comp", compressor])
     image.chmod(0o600)
 
 
@@ -165,7 +169,7 @@ def _move(tree: Path, image: Path) -> None:
     image.chmod(0o700)
 
 
-_PACKERS = {"squashfs": _pack_squashfs, "ext4": _pack_ext4, "xfs": _pack_xfs, "VFS": _move}
+_PACKERS = {"ext4": _pack_ext4, "xfs": _pack_xfs, "VFS": _move}
 
 
 def _pack(command: list[str | Path]) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -11,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.runtime.node import ALICE, IMAGE_ID, host_state, make_setuid_shell
+from tests.integration.runtime.node import ALICE, BOB, IMAGE_ID, host_state, make_setuid_shell
 
 pytestmark = pytest.mark.root
 
-MADE = ["ext4", "VFS"]
+MADE = ["ext4", "xfs", "VFS"]
 
 
 def use(node, format, make=None, **options):
@@ -192,3 +193,136 @@ def test_a_format_that_no_runtime_mounts_is_named(node):
 
     assert "has format cramfs, which cannot be mounted" in done.stderr
     assert "squashfs, ext4, xfs, VFS" in done.stderr
+
+
+@pytest.mark.parametrize("compressor", ["gzip", "lzo", "xz", "lz4", "zstd"])
+def test_squashfs_of_every_compressor_runs(node, compressor):
+    node.add_image(compressor=compressor)
+
+    assert node.run("cat", "/etc/os-release").stdout == "ID=busybox\n"
+
+
+def test_a_compressor_that_the_kernel_lacks_is_named(node):
+    node.add_image(compressor="lzma")
+
+    done = node.run("true")
+
+    assert done.returncode == 1
+    assert "this node's kernel may lack the compressor lzma" in done.stderr
+
+
+def test_two_xfs_images_with_one_uuid_run_beside_each_other(node):
+    first = use(node, "xfs")
+    other = "b" * 64
+    shutil.copy(first, node.images / f"{other}.xfs")
+    shutil.copy(first.with_suffix(".meta"), node.images / f"{other}.meta")
+
+    running = node.start("sh", "-c", "echo ready; exec sleep 30")
+    try:
+        assert running.stdout.readline() == "ready\n"
+        beside = node.run("id", "-u", image=f"id:{other}")
+    finally:
+        running.kill()
+        running.communicate()
+
+    assert (beside.stdout, beside.stderr) == (f"{ALICE}\n", "")
+
+
+def cut_off(image: Path) -> str:
+    os.truncate(image, image.stat().st_size // 2 & ~4095)
+    return f"it is cut off: it promises .* bytes and has {image.stat().st_size}; pull the image"
+
+
+def emptied(image: Path) -> str:
+    os.truncate(image, 0)
+    return f"it is no {image.suffix[1:]} file; pull the image again"
+
+
+def overwritten(image: Path) -> str:
+    image.write_bytes(os.urandom(1 << 20))
+    return f"it is no {image.suffix[1:]} file; pull the image again"
+
+
+def scribbled_on(image: Path) -> str:
+    """The magic number and the size stay what they are, and all else of the first block not."""
+    kept = {"squashfs": (0, 48), "ext4": (1024, 1088), "xfs": (0, 16)}[image.suffix[1:]]
+    content = bytearray(image.read_bytes())
+    for position in range(4096):
+        if not kept[0] <= position < kept[1]:
+            content[position] ^= 0xA5
+    image.write_bytes(content)
+    return "damaged"
+
+
+@pytest.mark.parametrize("harm", [cut_off, emptied, overwritten, scribbled_on])
+@pytest.mark.parametrize("format", ["squashfs", "ext4", "xfs"])
+def test_a_damaged_image_is_told_from_a_missing_one(node, format, harm):
+    image = use(node, format) if format != "squashfs" else node.add_image()
+    problem = harm(image)
+
+    done = node.run("true")
+
+    assert done.returncode == 1
+    assert re.search(f"^shifter: cannot mount image {image}: .*{problem}", done.stderr), done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_damage_inside_an_image_is_an_error_of_the_program_that_meets_it(node):
+    # Of half as much information as it has bytes, so that it is compressed and damage is seen.
+    text = os.urandom(1 << 20).hex()
+    image = node.add_image(lambda tree: (tree / "data/file").write_text(text))
+    with image.open("r+b") as file:
+        file.seek(image.stat().st_size // 2)
+        file.write(os.urandom(1 << 16))
+
+    done = node.run("sh", "-c", "cat /data/file /bin/busybox > /dev/null")
+
+    assert done.returncode != 0
+    assert "shifter: internal" not in done.stderr
+
+
+@pytest.mark.parametrize("format", ["squashfs", "ext4", "xfs"])
+@pytest.mark.parametrize(
+    ("owner", "mode", "problem"),
+    [
+        (ALICE, 0o600, f"belongs to user {ALICE}, who does not write images here (imageOwners)"),
+        (BOB, 0o600, f"belongs to user {BOB}, who does not write images here (imageOwners)"),
+        (0, 0o620, "is writable by others (mode 0620)"),
+        (0, 0o602, "is writable by others (mode 0602)"),
+    ],
+)
+@pytest.mark.parametrize("which", ["image", "metadata"])
+def test_a_file_that_others_could_have_written_is_refused(
+    node, format, owner, mode, problem, which
+):
+    image = use(node, format) if format != "squashfs" else node.add_image()
+    file = image if which == "image" else image.with_suffix(".meta")
+    file.chmod(mode)
+    os.chown(file, owner, owner)
+
+    done = node.run("true")
+
+    assert done.returncode == 1
+    assert f"{file} {problem}" in done.stderr
+
+
+@pytest.mark.parametrize("owner", ["bob", str(BOB)])
+def test_accounts_that_the_site_names_may_write_images(node, owner):
+    image = node.add_image()
+    for file in (image, image.with_suffix(".meta")):
+        os.chown(file, BOB, BOB)
+    assert node.run("true").returncode == 1
+
+    node.configure(imageOwners=owner)
+
+    assert node.run("id", "-u").stdout == f"{ALICE}\n"
+
+
+def test_metadata_of_a_later_version_is_read_and_told_only_when_asked(node):
+    node.add_image(meta="LABEL: x=y\nUSER: somebody\nSTREAM: yes\nSTOPSIGNAL: 9\n")
+
+    quiet, loud = node.run("true"), node.run("--verbose", "true")
+
+    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
+    assert loud.stdout == ""
+    assert "STOPSIGNAL" in loud.stderr
