@@ -35,6 +35,7 @@ from tests.integration.installation import (  # noqa: F401 - fixtures for every 
     script,
     unused_prefix,
 )
+from tests.integration.runtime.batch import batch  # noqa: F401
 from tests.integration.runtime.node_fixtures import installed_node, node  # noqa: F401
 
 SYSTEM = "cluster"
@@ -44,6 +45,10 @@ OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 _PACKAGES = {
     "docker-registry": "docker-registry",
+    "mpicc.mpich": "libmpich-dev",
+    "mpicc.openmpi": "libopenmpi-dev",
+    "mpiexec.hydra": "mpich",
+    "mpirun.openmpi": "openmpi-bin",
     "munged": "munge",
     "tar2sqfs": "squashfs-tools-ng",
     "unsquashfs": "squashfs-tools",
