@@ -96,21 +96,13 @@ def run(config_path: str, words: list[str], variables: dict[str, str], ignored: 
     if prepared is not None and not request.dry_run:
         prepared.enter()
     else:
-        # Here, because a launch that joins builds nothing.
-        from shifter_runtime import namespace
-        from shifter_runtime import plan as plans
-
-        imported = [_imported(name, names) for name in config.users_to_import]
-        files = node.read_files(config)
-        plan = plans.make(image, request, config, user, files, imported, modules)
+        plan = _plan(image, request, config, user, names, modules)
         step("read the node's files and plan the container")
         if request.dry_run:
             _show_plan(plan, request, image, config, command, directory, modules)
             _tell_timing(request, steps)
             return 0
-        if request.timing:
-            _watch(plan, step)
-        namespace.enter(plan)
+        _build(plan, request, step)
     step("enter the container")
     identity.become(user)
     os.umask(umask)
@@ -118,14 +110,7 @@ def run(config_path: str, words: list[str], variables: dict[str, str], ignored: 
     problem = process.change_directory(directory)
     if problem:
         _say(problem)
-    environment = environments.make(
-        request,
-        image.image_id,
-        image.metadata,
-        config,
-        modules=[module.variables for module in modules],
-        env_file=[pair for path in request.env_file for pair in _read_env_file(path)],
-    )
+    environment = _environment(request, image, config, modules)
     command = command or process.shell(environment)
     if script:
         command = script.hand_on(command)
@@ -150,6 +135,43 @@ def _clock(steps: list[tuple[str, int]]) -> Callable[[str], None]:
         steps.append((name, time.monotonic_ns() - began))
 
     return step
+
+
+def _plan(
+    image: images.Image,
+    request: Request,
+    config: RuntimeConfig,
+    user: identity.Identity,
+    names: node.Names,
+    modules: list[Module],
+) -> Plan:
+    from shifter_runtime import plan as plans  # here: a launch that joins builds nothing
+
+    imported = [_imported(name, names) for name in config.users_to_import]
+    files = node.read_files(config)
+    return plans.make(image, request, config, user, files, imported, modules)
+
+
+def _build(plan: Plan, request: Request, step: Callable[[str], None]) -> None:
+    from shifter_runtime import namespace  # here: a launch that joins builds nothing
+
+    if request.timing:
+        _watch(plan, step)
+    namespace.enter(plan)
+
+
+def _environment(
+    request: Request, image: images.Image, config: RuntimeConfig, modules: list[Module]
+) -> dict[str, str]:
+    """The program's variables; to be made in the container, where env-files are."""
+    return environments.make(
+        request,
+        image.image_id,
+        image.metadata,
+        config,
+        modules=[module.variables for module in modules],
+        env_file=[pair for path in request.env_file for pair in _read_env_file(path)],
+    )
 
 
 def _script(words: list[str]) -> Script | None:
