@@ -325,6 +325,27 @@ def test_another_users_directory_is_no_place(node):
     assert list(place.iterdir()) == []
 
 
+def test_a_link_that_is_swapped_meanwhile_leads_nowhere_else(node, caches):
+    """The user's rights decide where the file goes, whatever the path means at which moment."""
+    link, other = node.prefix / "swapped", node.shared / str(BOB)
+    link.symlink_to(caches)
+    node.configure(perNodeCachePath=link)
+    swap = f"while :; do ln -sfn {other} {link}; ln -sfn {caches} {link}; done"
+    swapper = subprocess.Popen(["sh", "-c", swap])
+    try:
+        done = [node.run(CACHE, "ls", "-A", "/mnt") for _ in range(40)]
+    finally:
+        swapper.kill()
+        swapper.wait()
+        link.unlink()
+
+    refused = [one.stderr for one in done if one.returncode]
+    assert 0 < len(refused) < len(done)
+    assert all("Permission denied" in said for said in refused)
+    assert {one.stdout for one in done} == {""}
+    assert list(other.iterdir()) == []
+
+
 def test_a_limit_on_the_size_of_files_is_said(node, caches):
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
@@ -337,16 +358,30 @@ def test_a_limit_on_the_size_of_files_is_said(node, caches):
 # A disk that is full
 
 
-@pytest.fixture
-def small_disk(node):
+def mounted_small(node, *words):
     """A perNodeCachePath with hardly any room."""
     place = node.prefix / "small"
     place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m,mode=1733", "tmpfs", place], check=True)
+    subprocess.run(["mount", *words, place], check=True)
+    place.chmod(0o1733)
     node.configure(perNodeCachePath=place)
     yield place
-    subprocess.run(["umount", "--lazy", place], check=True)
+    subprocess.run(["umount", place], check=True)
     place.rmdir()
+
+
+@pytest.fixture
+def small_disk(node):
+    yield from mounted_small(node, "-t", "tmpfs", "-o", "size=32m", "tmpfs")
+
+
+@pytest.fixture
+def reserved_disk(node):
+    """One of which half is for root alone."""
+    file = node.prefix / "small.ext4"
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-m", "50", file, "32M"], check=True)
+    yield from mounted_small(node, "-o", "loop", file)
+    file.unlink()
 
 
 def test_a_disk_without_room_for_the_start_is_one_sentence(node, small_disk):
@@ -355,6 +390,16 @@ def test_a_disk_without_room_for_the_start_is_one_sentence(node, small_disk):
     said = refusal(node, CACHE)
 
     assert f"cannot write to perNodeCachePath {small_disk}: No space left on device" in said
+
+
+def test_what_is_kept_for_root_is_not_for_caches(node, reserved_disk):
+    left = os.statvfs(reserved_disk)
+    (reserved_disk / "fill").write_bytes(bytes(left.f_bavail * left.f_bsize))
+    assert os.statvfs(reserved_disk).f_bfree * left.f_bsize > 8 << 20
+
+    said = refusal(node, CACHE)
+
+    assert f"perNodeCachePath {reserved_disk}: No space left on device" in said
 
 
 def test_a_disk_that_fills_up_fails_the_program_and_nothing_else(node, small_disk):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import secrets
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -84,6 +85,45 @@ def test_launches_at_once_have_one_each(node, place):
 
     for launch in launches:
         assert launch.communicate(timeout=120) == ("", "")
+
+
+def test_its_owner_cannot_open_it_in_the_moment_that_it_has_a_name(node, place):
+    """He looks for it wherever a name of it might show, as fast as he can."""
+    attack = f"""
+import glob, os
+for turn in range(10**9):
+    names = []
+    try:
+        names += os.listdir({str(place)!r})
+    except PermissionError:
+        pass
+    for path in glob.glob("/sys/block/loop*/loop/backing_file"):
+        try:
+            names.append(os.path.basename(open(path).read().strip()))
+        except OSError:
+            pass
+    for name in names:
+        if name.startswith("perNodeCache_"):
+            for end in ("", " (deleted)"):
+                try:
+                    os.open({str(place)!r} + "/" + name.removesuffix(end), os.O_PATH)
+                    print("opened", name, flush=True)
+                except FileNotFoundError:
+                    pass
+    if turn == 0:
+        print("looking", flush=True)
+"""
+    attacker = subprocess.Popen(
+        [sys.executable, "-c", attack],
+        user=ALICE, group=ALICE, extra_groups=(), stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert attacker.stdout.readline() == "looking\n"
+
+    for _ in range(20):
+        assert node.run(CACHE, "true").returncode == 0
+    attacker.kill()
+
+    assert attacker.communicate()[0] == ""
 
 
 @pytest.mark.parametrize(
