@@ -111,7 +111,11 @@ _Done = subprocess.CompletedProcess[str]
 
 
 def finish(process: subprocess.Popen[str]) -> _Done:
-    stdout, stderr = process.communicate(timeout=60)
+    try:
+        stdout, stderr = process.communicate(timeout=240)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
