@@ -227,7 +227,7 @@ KEYS: dict[str, Key] = {
     ),
     "perNodeCachePath": (
         *("per_node_cache_path", _optional_path, ""),
-        "the directory for the files behind perNodeCache volumes; unset: no such volumes",
+        "the directory for the files behind perNodeCache volumes (root's, mode 1733); unset: none",
     ),
     "perNodeCacheSizeLimit": (
         *("per_node_cache_size_limit", _size, None),
