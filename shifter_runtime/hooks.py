@@ -58,7 +58,10 @@ def run_as_user(what: str, path: str, seconds: float) -> None:
     def execute(_watcher: int) -> None:
         os.execve(_SHELL, [_SHELL, path], {})
 
-    _run(f"{what} {path}", execute, seconds)
+    try:
+        _run(f"{what} {path}", execute, seconds)
+    except OSError as error:  # the limits of the user's, on processes or open files say
+        raise SetupError(f"cannot run {what} {path}: {error.strerror}") from error
 
 
 def _run(
@@ -108,7 +111,7 @@ def _watch(execute: Callable[[int], None], output: int, held: int, seconds: floa
         finally:
             os._exit(126)
     ending = os.pidfd_open(script)
-    milliseconds = min(int(seconds * 1000), _LONGEST_WAIT) or -1
+    milliseconds = min(int(seconds * 1000) + 1, _LONGEST_WAIT) if seconds else -1
     ended, abandoned = syscalls.wait_readable((ending, held), milliseconds)
     if ended and not abandoned:
         _, status = os.waitpid(script, 0)

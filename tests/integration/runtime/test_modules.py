@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.integration.conftest import wait_until
 from tests.integration.runtime.node import ALICE, host_state
 
 pytestmark = pytest.mark.root
@@ -33,6 +36,11 @@ def recorded(name: str) -> tuple[int, str]:
     _, _, output = rest.partition("\n")
     code = head.rpartition("exit code: ")[2]
     return int(code), output.partition("--- stderr")[0]
+
+
+def processes_with(text: str) -> list[str]:
+    found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    return [line for line in found.stdout.splitlines() if text in line]
 
 
 def refusal(node, *words) -> str:
@@ -321,7 +329,13 @@ def test_a_script_of_the_user_s_runs_as_the_user_inside_before_the_program(node,
     seen = seen.splitlines()
     assert seen[:3] == [str(ALICE), "/data", "ID=busybox"]
     # What is left of the environment is what the shell itself sets.
-    assert {line.partition("=")[0] for line in seen[3:-5]} <= {"OLDPWD", "PATH", "PWD", "SHLVL", "_"}
+    assert {line.partition("=")[0] for line in seen[3:-5]} <= {
+        "OLDPWD",
+        "PATH",
+        "PWD",
+        "SHLVL",
+        "_",
+    }
     # 3 is the directory that ls reads.
     assert seen[-5:] == ["CapEff:\t0000000000000000", *"0123"]
 
@@ -356,3 +370,16 @@ def test_a_script_of_the_user_s_that_is_missing_is_said(node):
 
     assert done.returncode == 1
     assert done.stderr.startswith("shifter: module_x_userhook /nowhere failed with exit status ")
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_to_the_launch_ends_a_script_of_the_user_s(node, user_hook, sent):
+    user_hook("touch /shared/61001/began; sleep 4341 & sleep 4342\n")
+    process = node.start("true")
+    wait_until((node.shared / str(ALICE) / "began").exists)
+
+    process.send_signal(sent)
+
+    process.communicate(timeout=20)
+    assert process.returncode in (-sent, 128 + sent)
+    wait_until(lambda: not processes_with("sleep 434"))
