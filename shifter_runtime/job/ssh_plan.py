@@ -125,7 +125,7 @@ def _names_itself(encoded: str, kind: str) -> bool:
 
 def complete(configuration: str, name: str, environment: Mapping[str, str], source: str) -> str:
     """The site's sshd_config made one user's, with the variables that a session gets."""
-    if f"AllowUsers {_PLACE_OF_NAME}\n" not in configuration:
+    if f"AllowUsers {_PLACE_OF_NAME}" not in configuration.split("\n"):
         raise SetupError(
             f"{source}/etc/sshd_config must have the line 'AllowUsers {_PLACE_OF_NAME}', which "
             "keeps everybody else out"
