@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -32,9 +34,10 @@ PLUGINS = {
 class Cluster:
     """A node with MPI launchers on which users start `ring` in containers."""
 
-    def __init__(self, node: Node, programs: Path) -> None:
+    def __init__(self, node: Node, programs: Path, scratch: Path) -> None:
         self.node = node
         self.programs = programs
+        self.scratch = scratch  # of the launchers: below /tmp, which containers see
         self.modules = node.prefix / "modules"
         self.admin = node.prefix / "bin/shifter-admin"
 
@@ -61,9 +64,9 @@ class Cluster:
         }[kind]
         return subprocess.run(
             [*launcher, self.node.launcher, f"--image=id:{image}", *options, "/bin/ring"],
-            user=ALICE, group=ALICE, extra_groups=[ALICE], cwd="/tmp", text=True,
-            env={"PATH": "/usr/bin:/bin", "HOME": "/tmp"}, stdin=subprocess.DEVNULL,
-            capture_output=True, timeout=120, check=False,
+            user=ALICE, group=ALICE, extra_groups=[ALICE], cwd=self.scratch, text=True,
+            env={"PATH": "/usr/bin:/bin"} | dict.fromkeys(["HOME", "TMPDIR"], str(self.scratch)),
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=False,
         )  # fmt: skip
 
     def add_image(
@@ -129,6 +132,9 @@ def compile_with(compiler: str, *words: str | Path) -> None:
 
 @pytest.fixture
 def cluster(node: Node, programs: Path) -> Iterator[Cluster]:
-    cluster = Cluster(node, programs)
+    scratch = Path(tempfile.mkdtemp(prefix="shifter-mpi-", dir="/tmp"))
+    os.chown(scratch, ALICE, ALICE)
+    cluster = Cluster(node, programs, scratch)
     yield cluster
     shutil.rmtree(cluster.modules, ignore_errors=True)
+    shutil.rmtree(scratch)
