@@ -57,7 +57,7 @@ def mpich(tmp_path) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), "must specify a command; commands are config, module"),
+        ((), "must specify a command; commands are "),
         (("frobnicate",), "no such command: 'frobnicate'"),
         (("config",), "must specify a command; commands are check"),
         (("module", "frob"), "no such command: 'frob'; commands are check, prepare"),
