@@ -58,6 +58,11 @@ def test_references_mean_what_they_meant_to_the_original(typed, image_type, tag)
         assert ImageReference.parse(typed) == expected
 
 
+def test_all_recorded_references_are_here():
+    assert len(recorded()) == 64
+    assert {*REFUSED, *BETTER} <= {typed for typed, *_ in recorded()}
+
+
 @pytest.mark.parametrize(
     ("typed", "full"),
     [
