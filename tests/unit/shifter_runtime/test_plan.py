@@ -190,3 +190,67 @@ def test_one_container_cannot_take_all_loop_devices():
 
     with pytest.raises(VolumeError, match="more than 16 perNodeCache volumes"):
         make(*few, "-V/a:/x:perNodeCache=size=1G", settings=CACHES)
+
+
+def test_a_writable_root_is_the_users_and_never_closed():
+    made = make("--writable=1G")
+
+    assert (
+        "mount overlay of /var/loopMount and tmpfs on /var/udiMount for alice "
+        "(size=1073741824,rw,nosuid,nodev)"
+    ) in str(made)
+    assert made.root.lend
+    assert not any(isinstance(operation, SealRoot) for operation in made.operations)
+
+
+def test_a_writable_root_without_a_size_is_limited_by_the_kernel():
+    assert "for alice (rw,nosuid,nodev)" in str(make("--writable"))
+
+
+def test_a_directory_that_the_user_named_is_bound_as_the_user_and_not_lent():
+    image = Image("/home/alice/tree", "/home/alice/tree", -1, ImageMetadata(format="VFS"))
+    image.is_local = True
+    asked = request.parse(["--image=local:/home/alice/tree", "--writable"], {}, allow_local=True)
+    site = config.parse(CONFIG, "udiRoot.conf")
+
+    made = plan.make(image, asked, site, ALICE, NodeFiles({}, {}), [], [])
+
+    assert str(made.image) == "bind /home/alice/tree on /var/loopMount (ro,nosuid,nodev) as alice"
+    assert not made.root.lend
+
+
+def test_a_filesystem_in_memory_comes_before_the_volumes_within_it_and_after_the_others():
+    words = (
+        "-V/a:/work/in",
+        "-V/b:/data",
+        "--mount=tmpfs:/work",
+        "--mount=tmpfs:/data/tmp:size=1M",
+    )
+
+    lines = [line for line in str(make(*words)).splitlines() if "alice" in line]
+
+    assert lines == [
+        "mount tmpfs on /work for alice (rw,nosuid,nodev)",
+        "bind /a on /work/in as alice (rw,nosuid,nodev)",
+        "bind /b on /data as alice (rw,nosuid,nodev)",
+        "mount tmpfs on /data/tmp for alice (size=1048576,rw,nosuid,nodev)",
+    ]
+
+
+@pytest.mark.parametrize("target", ["/home", "/tmp", "/var/tmp"])
+def test_mounts_of_the_site_that_the_user_names_are_left_out(target):
+    image = Image(IMAGE_ID, "/images/x", -1, ImageMetadata(format="squashfs"))
+    asked = request.parse([f"--image=id:{IMAGE_ID}"], {})
+    asked.no_mounts = [target]
+    site = config.parse(CONFIG + "siteFs = /home\n", "udiRoot.conf")
+
+    made = plan.make(image, asked, site, ALICE, NodeFiles({}, {}), [], [])
+
+    assert {"/home", "/tmp", "/var/tmp"} - set(binds(made)) == {target}
+
+
+def test_devices_are_denied_where_dev_holds_files():
+    lines = str(make()).splitlines()
+
+    place = lines.index("deny devices on /dev/shm, /dev/mqueue, /dev/hugepages")
+    assert lines[place - 1].startswith("bind /dev on /dev (rec,")
