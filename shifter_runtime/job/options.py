@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from shifter_runtime import volumes
 from shifter_runtime.errors import UsageError
+from shifter_runtime.job import hosts
 from shifter_runtime.job.joining import NODE, is_job_id
 
 SETUP_USAGE = """\
@@ -56,9 +57,6 @@ _UNSETUP = {"job": True, "verbose": False, "help": False}
 _UNSETUP_LETTERS = {"v": "verbose", "h": "help"}
 
 _HIGHEST_ID = 2**32 - 2
-_LONGEST_HOST = 253
-_MOST_TASKS = 1 << 20
-_HOST_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 _LONGEST_KEY = 16384
 
 
@@ -179,7 +177,7 @@ def _set(options: Options, name: str, value: str) -> None:
     elif name == "job":
         options.job = _job(value)
     elif name == "nodes":
-        options.nodes = parse_nodes(value)
+        options.nodes = hosts.parse(value)
     elif name == "ssh-key":
         options.ssh_key = _key(value)
     else:
@@ -199,32 +197,6 @@ def _job(text: str) -> str:
             f"a letter or digit, and is not {NODE!r}"
         )
     return text
-
-
-def parse_nodes(text: str) -> list[tuple[str, int]]:
-    """Host names and numbers of tasks of `host1/2 host2/1`."""
-    nodes = []
-    for word in text.split():
-        host, _, tasks = word.partition("/")
-        if not _is_host(host) or not (tasks.isascii() and tasks.isdigit()) or len(tasks) > 7:
-            raise UsageError(f"--nodes: {word[:300]!r} is not of the form HOST/TASKS")
-        nodes.append((host, int(tasks)))
-    if sum(tasks for _, tasks in nodes) > _MOST_TASKS:
-        raise UsageError(f"--nodes: more than {_MOST_TASKS} tasks")
-    return nodes
-
-
-def hostsfile(nodes: list[tuple[str, int]]) -> bytes:
-    """One host name for each task, in the order of the nodes."""
-    return "".join(f"{host}\n" * tasks for host, tasks in nodes).encode()
-
-
-def _is_host(text: str) -> bool:
-    return (
-        0 < len(text) <= _LONGEST_HOST
-        and text[0] not in "._-"
-        and _HOST_CHARACTERS.issuperset(text)
-    )
 
 
 def _key(text: str) -> str:

@@ -53,7 +53,6 @@ class _Built:
 
     def __init__(self) -> None:
         self.namespace = -1
-        self.root = -1
         self.tree = -1  # a detached copy of all its mounts
         self.device = 0
 
@@ -105,7 +104,6 @@ def _build(plan: Plan) -> _Built:
         # From here until the node's namespace is back, nothing may be imported: the image would
         # be asked for it.
         namespace.change_root(udi)
-        built.root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     finally:
         syscalls.enter_mounts(node)
         os.close(node)

@@ -16,7 +16,7 @@ from shifter_runtime import modules as module_selection
 from shifter_runtime import plan as plans
 from shifter_runtime import request as requests
 from shifter_runtime.errors import SetupError, UsageError
-from shifter_runtime.job import account, options, preparing, ssh_plan
+from shifter_runtime.job import account, hosts, options, preparing, ssh_plan
 from shifter_runtime.job.caller import require_root, say, take_known_surroundings
 from shifter_runtime.operations.root import SealRoot
 
@@ -74,13 +74,16 @@ def run(config_path: str, words: list[str]) -> None:
         node.read_files(config),
         [_imported(name, names) for name in config.users_to_import],
         modules,
-        options.hostsfile(chosen.nodes),
+        hosts.hostsfile(chosen.nodes),
     )  # fmt: skip
     if chosen.ssh_key:
         variables = environments.make(
             request, image.image_id, image.metadata, config, [each.variables for each in modules]
         )
         _add_last(plan, ssh_plan.operations(chosen.ssh_key, user, config, variables))
+    problem = hosts.problem_of(chosen.nodes, user, config)
+    if problem:
+        _say(problem)
     if chosen.dry_run:
         _show_plan(plan, as_json=chosen.json)
         return

@@ -116,6 +116,7 @@ ONLY_IMPORTER = {
         f"shifter_imagegw/registry/{module}.py"
         for module in ("addresses", "endpoint", "patience", "transport")
     },
+    "pyroute2": {"shifter_cli/addresses.py"},
     "cryptography": {"shifter_imagegw/credentials.py"},
     "elftools": {"shifter_cli/modules/elf.py"},
     "subprocess": {"shifter_cli/modules/image_files.py", "shifter_imagegw/run.py"},
@@ -128,13 +129,13 @@ ONLY_CALLER = {
         "shifter_imagegw/workers/supervisor.py",
         "shifter_runtime/hooks.py",
         "shifter_runtime/id_mapping.py",
-        "shifter_runtime/job/sshd.py",
+        *(f"shifter_runtime/job/{module}.py" for module in ("hosts", "sshd")),
         "shifter_runtime/lookup.py",
         "shifter_runtime/xfs.py",
     },
     "exec": {
         *(f"shifter_runtime/{module}.py" for module in ("hooks", "lookup", "process", "xfs")),
-        "shifter_runtime/job/sshd.py",
+        *(f"shifter_runtime/job/{module}.py" for module in ("hosts", "sshd")),
     },
     "set_ids": {
         "shifter_imagegw/importers/identity.py",

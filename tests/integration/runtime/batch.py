@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A node as a batch system sees it: root prepares containers there, and users launch into them.
 
-It is a mount namespace of its own, whose mounts are shared among themselves, as systemd leaves
-them. What is mounted there reaches nothing else, and ends with it.
+It is called node1, and is a mount namespace of its own, whose mounts are shared among themselves,
+as systemd leaves them. What is mounted there reaches nothing else, and ends with it.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ class BatchNode:
 
     def __init__(self, node: Node) -> None:
         self.node = node
-        script = "mount --make-rshared / && echo ready && exec sleep infinity"
+        script = "mount --make-rshared / && hostname node1 && echo ready && exec sleep infinity"
         self._holder = subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "private", "sh", "-c", script],
+            ["unshare", "--uts", "--mount", "--propagation", "private", "sh", "-c", script],
             stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert self._holder.stdout is not None
         assert self._holder.stdout.readline() == "ready\n"
-        self._enter = [_program("nsenter"), f"--mount=/proc/{self._holder.pid}/ns/mnt"]
+        spaces = f"/proc/{self._holder.pid}/ns"
+        self._enter = [_program("nsenter"), f"--mount={spaces}/mnt", f"--uts={spaces}/uts"]
 
     def close(self) -> None:
         self._holder.kill()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -277,6 +278,32 @@ def test_wrong_usage_has_its_own_exit_code(batch, words, problem):
     assert problem in done.stderr
     assert len(done.stderr) < 1000
     assert batch.is_clean()
+
+
+def test_nodes_of_which_none_is_this_one_are_a_warning(batch, tmp_path):
+    tmp_path.joinpath("hosts").write_text("127.0.0.9 elsewhere\n")
+    tmp_path.joinpath("hosts").chmod(0o644)
+    batch.run("mount", "--bind", tmp_path / "hosts", "/etc/hosts")
+
+    done = batch.setup("--nodes", "elsewhere/1")
+
+    assert done.returncode == 0
+    assert "none of the 1 nodes of --nodes that were looked up is this one (node1)" in done.stderr
+    batch.unsetup()
+    assert batch.setup("--nodes", "elsewhere/1 node1.example/1").stderr == ""
+    batch.unsetup()
+    assert batch.setup("--nodes", "unknown-to-all.invalid/1").stderr == ""  # nobody can tell
+
+
+def test_addresses_are_those_that_other_nodes_reach(batch):
+    program = batch.node.prefix / "bin/shifter-admin"
+    lines = batch.run(program, "addresses").stdout.splitlines()
+    told = batch.run("ip", "-brief", "address", "show", "up").stdout
+
+    assert all(line.split()[1] in told and line.split()[0] in told for line in lines)
+    assert not any(line.startswith("lo ") or "fe80" in line for line in lines)
+    records = json.loads(batch.run(program, "addresses", "--json").stdout)
+    assert [f"{each['interface']} {each['address']}" for each in records] == lines
 
 
 @pytest.mark.parametrize("image", ["../x", "a" * 63, "A" * 64, "a" * 64 + "\n", "$(id)"])
