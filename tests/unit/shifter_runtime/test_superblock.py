@@ -44,8 +44,8 @@ def xfs(blocks: int) -> bytes:
         (
             "squashfs",
             squashfs(4096, 2),
-            "this node's kernel may lack the compressor lzma, or the file is damaged; pull the image "
-            "again, or ask the administrator for another compressor",
+            "this node's kernel may lack the compressor lzma, or the file is damaged; pull the "
+            "image again, or ask the administrator for another compressor",
         ),
         (
             "squashfs",
