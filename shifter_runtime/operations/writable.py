@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import os
 
-from shifter_runtime import id_mapping, syscalls
+from shifter_runtime import id_mapping, identity, syscalls
 from shifter_runtime.identity import Identity
 from shifter_runtime.operations.root import MountRoot, attach_at
 from shifter_runtime.operations.tmpfs import size_option
@@ -63,7 +63,7 @@ class MountWritableRoot(MountRoot):
         return self._mount_as_it_is()
 
     def _mount_as_it_is(self) -> Udi:
-        os.write(2, _COMPLAINT.encode())
+        identity.write(2, _COMPLAINT.encode())
         return self._mount()
 
     def _mount(self) -> Udi:
