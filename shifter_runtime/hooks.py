@@ -22,6 +22,7 @@ _SHELL = "/bin/sh"
 _ROOT_VARIABLES = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "POSIXLY_CORRECT": "1"}
 _FIRST_DESCRIPTOR, _LAST_DESCRIPTOR = 3, 1 << 30
 _LONGEST_WAIT = 2**31 - 1  # milliseconds
+_LARGEST_SCRIPT = 1 << 20
 _MOST_OUTPUT = 1 << 16
 _MOST_LINES = 10
 _PATIENCE = 200  # hundredths of a second for what was killed to be gone
@@ -37,6 +38,9 @@ def run_as_root(what: str, path: str, directory: int, seconds: float) -> None:
         script = trust.open_untouchable(path)
     except SetupError as error:
         raise SetupError(f"{what}: {error}") from error
+    if os.fstat(script).st_size > _LARGEST_SCRIPT:
+        os.close(script)
+        raise SetupError(f"{what}: {path} is too large: at most {_LARGEST_SCRIPT} bytes are run")
 
     def execute(watcher: int) -> None:
         syscalls.lift_limits()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -100,9 +101,12 @@ def test_a_script_of_root_starts_from_a_clean_state(node, hook, tmp_path):
         " grep -e ^SigBlk -e ^SigIgn -e ^Groups /proc/self/status; ulimit -f; } >state\n"
     )
 
+    ours, batch_system = socket.socketpair()  # what the program may keep, a script may not
     state = node.shell(
         "cat /state",
+        pass_fds=(batch_system.fileno(),),
         env={
+            "PMI_FD": str(batch_system.fileno()),
             "PATH": f"{tmp_path}",
             "ENV": f"{tmp_path}/x",
             "BASH_ENV": f"{tmp_path}/x",
@@ -111,6 +115,9 @@ def test_a_script_of_root_starts_from_a_clean_state(node, hook, tmp_path):
         umask=0,
         preexec_fn=_spoil_signals_and_limits,
     )
+
+    ours.close()
+    batch_system.close()
 
     # 3 is the directory that ls reads.
     assert state.splitlines() == [
@@ -246,11 +253,18 @@ def test_an_image_whose_etc_is_a_link_outside_has_an_etc_of_its_own_for_scripts(
     assert list(outside.iterdir()) == []
 
 
-def test_links_of_an_image_work_again_after_the_scripts(node, hook):
+@pytest.mark.parametrize("writable", [0, 1])
+def test_links_of_an_image_and_devices_work_after_the_scripts(node, hook, writable):
     node.add_image(lambda tree: (tree / "link").symlink_to("data"))
-    hook("true\n", module_x_roothook=node.prefix / "etc/hook.sh", defaultModules="x")
+    path = hook("true\n")
+    node.configure(
+        sitePreMountHook=path,
+        module_x_roothook=path,
+        defaultModules="x",
+        mountUdiRootWritable=writable,
+    )
 
-    node.shell("cd /link && ls /bin/sh")
+    node.shell("cd /link && ls /bin/sh && echo x >/dev/null")
     assert "nosymfollow" not in node.shell("cat /proc/self/mounts")
 
 
@@ -325,6 +339,12 @@ class TestTrust:
         os.mkfifo(path)
 
         assert "is not a regular file" in refusal(node)
+
+    def test_a_huge_file_keeps_nobody_waiting(self, node, hook, key):
+        path = hook("true\n", key)
+        os.truncate(path, 1 << 30)
+
+        assert f"{path} is too large: at most 1048576 bytes are run" in refusal(node)
 
     def test_a_directory_is_no_script(self, node, hook, key):
         hook("true\n", key)

@@ -224,6 +224,14 @@ def test_static_files_come_from_etc_path(node):
         os.chown(file, 0, 0)
         file.chmod(0o664)
         assert "site.conf is writable by others" in refusal(node)
+        file.chmod(0o644)
+        os.truncate(file, 1 << 30)
+        assert "site.conf is too large" in refusal(node)
+        file.unlink()
+        mine = node.shared / str(ALICE) / "site.conf"
+        mine.write_text("")
+        file.symlink_to(mine)
+        assert "on the way to it belongs to user" in refusal(node)
     finally:
         file.unlink()
 

@@ -53,6 +53,25 @@ def test_a_configuration_that_is_a_pipe_keeps_nobody_waiting(node):
         node.config.unlink()
 
 
+def test_a_configuration_that_is_a_link_to_a_file_of_a_users_is_refused(node):
+    mine = node.shared / str(ALICE) / "udiRoot.conf"
+    node.config.rename(mine)
+    node.config.symlink_to(mine)
+    try:
+        assert "on the way to it belongs to user" in refusal(node)
+    finally:
+        node.config.unlink()
+
+
+def test_a_configuration_that_is_a_directory_is_refused(node):
+    node.config.unlink()
+    node.config.mkdir()
+    try:
+        assert "is not a regular file" in refusal(node)
+    finally:
+        node.config.rmdir()
+
+
 def test_a_huge_configuration_is_refused(node):
     os.truncate(node.config, 1 << 30)
 
