@@ -37,8 +37,7 @@ class BindVolume:
         return f"bind {self.source} on {self.target} as {self.user.name} ({flags})"
 
     def execute(self, udi: Udi) -> None:
-        source = self._open_source(udi)
-        is_directory = stat.S_ISDIR(os.fstat(source).st_mode)
+        source, is_directory = self._open_source(udi)
         mount = syscalls.clone_tree(source, recursive=True, name=self.source)
         os.close(source)
         syscalls.set_attributes(
@@ -54,19 +53,29 @@ class BindVolume:
         os.close(mount)
         _require_few_mounts(udi)
 
-    def _open_source(self, udi: Udi) -> int:
+    def _open_source(self, udi: Udi) -> tuple[int, bool]:
+        """A descriptor of the source, and whether that is a directory."""
         try:
-            return udi.open(self.source, user=self.user)
+            source = udi.open(self.source, user=self.user)
+            return source, stat.S_ISDIR(os.fstat(source).st_mode)
         except FileNotFoundError:
             raise VolumeError(
                 f"volume source {self.source!r} does not exist in the container: a volume's source "
                 "is a path as the container sees it, that is in the image or in what the site "
                 "shares (siteFs)"
             ) from None
+        except PermissionError as error:
+            from shifter_runtime.operations import own_view  # here: only for a user's own FUSE
+
+            found = own_view.open_path(udi, self.source, self.user)
+            if found is None:
+                raise self._unusable(error) from error
+            return found
         except OSError as error:
-            raise VolumeError(
-                f"cannot use volume source {self.source!r}: {error.strerror}"
-            ) from error
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: OSError) -> VolumeError:
+        return VolumeError(f"cannot use volume source {self.source!r}: {error.strerror}")
 
 
 def _require_few_mounts(udi: Udi) -> None:

@@ -131,6 +131,7 @@ ONLY_CALLER = {
         "shifter_runtime/id_mapping.py",
         *(f"shifter_runtime/job/{module}.py" for module in ("hosts", "sshd")),
         "shifter_runtime/lookup.py",
+        "shifter_runtime/operations/own_view.py",
         "shifter_runtime/xfs.py",
     },
     "exec": {

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
 
 import pytest
 
+from shifter_runtime import syscalls
 from tests.integration.runtime.node import ALICE, BOB
 
 pytestmark = pytest.mark.root
@@ -175,3 +177,40 @@ def test_nothing_is_made_on_filesystems_that_outlive_the_container(node, home):
 
 def test_a_directory_is_not_mounted_over_a_file(node, home):
     assert node.run(f"-V{MINE}:/bin/busybox", "true").returncode == 1
+
+
+@pytest.fixture
+def own_fuse(node, home):
+    """A FUSE filesystem of alice's own, below what the site shares, which shows an image."""
+    place = home / "own"
+    place.mkdir()
+    (image,) = node.images.glob("*.squashfs")
+    device = os.open("/dev/fuse", os.O_RDWR)
+    options = f"fd={device},rootmode=40000,user_id={ALICE},group_id={ALICE}"
+    syscalls._checked(
+        syscalls._mount(b"fuse", bytes(place), b"fuse", syscalls.MS_NOSUID, options.encode()),
+        "fuse",
+    )
+    served = subprocess.Popen(
+        ["squashfuse", "-f", image, f"/dev/fd/{device}"], pass_fds=[device], stderr=subprocess.PIPE
+    )
+    os.close(device)
+    node.configure(siteFs=f"{node.shared}:/shared:rec")
+    yield place
+    syscalls.detach(str(place))
+    served.communicate(timeout=10)
+
+
+def test_a_fuse_filesystem_of_the_users_own_can_be_a_volume(node, own_fuse):
+    volume = f"-V{MINE}/own:/data;{MINE}/own/etc/os-release:/etc-release"
+
+    assert node.shell("cat /data/etc/os-release /etc-release", volume) == "ID=busybox\n" * 2
+
+
+def test_a_fuse_filesystem_of_another_user_cannot(node, own_fuse):
+    (node.shared / str(ALICE)).chmod(0o755)
+
+    done = node.run(f"-V{MINE}/own:/data", "true", user=BOB)
+
+    assert done.returncode == 1
+    assert done.stderr == f"shifter: cannot use volume source '{MINE}/own': Permission denied\n"
