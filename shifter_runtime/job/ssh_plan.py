@@ -135,20 +135,21 @@ def complete(configuration: str, name: str, environment: Mapping[str, str], sour
         raise SetupError(f"sshd cannot be told to let in {name!r}, because of this name")
     lines = [
         "# Made by setupRoot, from the site's sshd_config.",
-        *(_set_env(name, value) for name, value in environment.items() if _fits_line(name, value)),
+        # All on one line: sshd heeds the first of that kind only.
+        " ".join(["SetEnv", *(_quoted(pair) for pair in environment.items() if _fits_line(pair))]),
         configuration.replace(f"AllowUsers {_PLACE_OF_NAME}", f"AllowUsers {pattern}"),
     ]
     return "\n".join(lines)
 
 
-def _fits_line(name: str, value: str) -> bool:
+def _fits_line(pair: tuple[str, str]) -> bool:
     """A value of several lines cannot be said in sshd_config; sessions do without."""
-    return "\n" not in name + value
+    return "\n" not in "".join(pair)
 
 
-def _set_env(name: str, value: str) -> str:
-    text = f"{name}={value}".replace("\\", "\\\\").replace('"', '\\"')
-    return f'SetEnv "{text}"'
+def _quoted(pair: tuple[str, str]) -> str:
+    text = "=".join(pair).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
 
 
 def _read(source: str, name: str) -> str:

@@ -189,10 +189,7 @@ def _wait_until_listening(child: int, port: int, user: Identity) -> None:
                 )
     finally:
         os.close(ending)
-    raise SetupError(
-        f"sshd did not start in the container; /opt/udiImage/sbin/sshd -D -e -f {CONFIGURATION}, "
-        "run by the user in the container, would say why"
-    )
+    raise SetupError(f"sshd did not start in the container: {LOG} there says why")
 
 
 def _port(config: RuntimeConfig) -> int:

@@ -28,7 +28,7 @@ class SshJob:
         self.batch = batch
         self.node = batch.node
         self.keys = keys
-        self.port = _free_port()
+        self.port = free_port()
         self.site = self.node.prefix / "udiImage"
         shutil.rmtree(self.site, ignore_errors=True)
         shutil.copytree(openssh.require(), self.site)
@@ -99,18 +99,18 @@ class SshJob:
             input=stdin, capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
 
+    def start_session(self, command: str) -> subprocess.Popen[bytes]:
+        """A session that goes on; whoever starts it waits for it."""
+        options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "BatchMode=yes"]
+        return subprocess.Popen(
+            ["ssh", "-F", "none", "-p", str(self.port), "-i", self.private_key, "-l", "alice",
+             *(word for option in options for word in ("-o", option)), "127.0.0.1", command],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
     def launch(self, *words: str, job: str | None = JOB, user: int = ALICE) -> _Done:
         """A launch that joins the job's container."""
         return finish(self.batch.start_shifter(*words, user=user, job=job))
-
-    def processes(self) -> list[int]:
-        """Everything that runs in the container of the job."""
-        done = self.launch("readlink", "/proc/self/ns/mnt")
-        return [
-            int(entry.name)
-            for entry in Path("/proc").iterdir()
-            if entry.name.isdecimal() and _link(entry / "ns/mnt") == done.stdout.strip()
-        ]
 
     def daemon(self) -> int:
         """The number of its sshd."""
@@ -126,14 +126,7 @@ def is_running(number: int) -> bool:
     return text.rpartition(")")[2].split()[0] != "Z"
 
 
-def _link(path: Path) -> str:
-    try:
-        return os.readlink(path)
-    except OSError:
-        return ""
-
-
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         return int(unused.getsockname()[1])
