@@ -19,6 +19,8 @@ from tests.integration.runtime.node import ALICE, host_state
 
 pytestmark = pytest.mark.root
 
+# Seconds that no other process sleeps: the mark by which those of this run are found.
+AGES = f"43{os.getpid()}"
 ROOT_HOOKS = ("sitePreMountHook", "sitePostMountHook", "module_x_roothook")
 
 
@@ -185,30 +187,30 @@ def test_a_script_that_hangs_is_ended_with_everything_it_has_started(node, hook)
         "and was ended\n"
     )
     assert time.monotonic() - began < 5
-    assert processes_with("sleep 432") == []
+    assert processes_with(f"sleep {AGES}") == []
 
 
 def test_a_script_ends_when_its_launch_is_killed(node, hook):
-    hook("setsid sleep 4325 & sleep 4326\n")
+    hook(f"setsid sleep {AGES} & sleep {AGES}\n")
     process = node.start("true")
-    wait_until(lambda: len(processes_with("sleep 432")) == 2)
+    wait_until(lambda: len(processes_with(f"sleep {AGES}")) == 2)
 
     process.kill()
     process.communicate()
 
-    wait_until(lambda: not processes_with("sleep 432"))
+    wait_until(lambda: not processes_with(f"sleep {AGES}"))
 
 
 def test_an_interrupt_ends_launch_and_script(node, hook):
-    hook("sleep 4327\n")
+    hook(f"sleep {AGES}\n")
     process = node.start("true", start_new_session=True)
-    wait_until(lambda: processes_with("sleep 4327"))
+    wait_until(lambda: processes_with(f"sleep {AGES}"))
 
     os.killpg(process.pid, signal.SIGINT)
 
     process.communicate(timeout=10)
     assert process.returncode in (130, -signal.SIGINT)
-    wait_until(lambda: not processes_with("sleep 4327"))
+    wait_until(lambda: not processes_with(f"sleep {AGES}"))
 
 
 def test_what_a_script_leaves_running_is_no_child_of_the_program(node, hook):

@@ -17,6 +17,8 @@ from tests.integration.runtime.node import ALICE, host_state
 
 pytestmark = pytest.mark.root
 
+# Seconds that no other process sleeps: the mark by which those of this run are found.
+AGES = f"44{os.getpid()}"
 GOLDEN = Path(__file__).parents[2] / "golden/cli"
 
 # What the original was configured with when its messages were recorded (shifter_module_default).
@@ -358,7 +360,7 @@ def test_a_script_of_the_user_s_that_fails_keeps_the_program_from_starting(node,
 
 
 def test_a_script_of_the_user_s_that_hangs_is_ended(node, user_hook):
-    user_hook("exec sleep 4331\n", hookTimeout="0.3")
+    user_hook(f"exec sleep {AGES}\n", hookTimeout="0.3")
 
     assert "took longer than 0.3 seconds (hookTimeout)" in refusal(node)
 
@@ -374,7 +376,7 @@ def test_a_script_of_the_user_s_that_is_missing_is_said(node):
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_to_the_launch_ends_a_script_of_the_user_s(node, user_hook, sent):
-    user_hook("touch /shared/61001/began; sleep 4341 & sleep 4342\n")
+    user_hook(f"touch /shared/61001/began; sleep {AGES} & sleep {AGES}\n")
     process = node.start("true")
     wait_until((node.shared / str(ALICE) / "began").exists)
 
@@ -382,4 +384,4 @@ def test_a_signal_to_the_launch_ends_a_script_of_the_user_s(node, user_hook, sen
 
     process.communicate(timeout=20)
     assert process.returncode in (-sent, 128 + sent)
-    wait_until(lambda: not processes_with("sleep 434"))
+    wait_until(lambda: not processes_with(f"sleep {AGES}"))
