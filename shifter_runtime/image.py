@@ -77,6 +77,8 @@ def open_image(
     directory = open_image_path(config)
     try:
         owners = trusted_owners(directory, config)
+        if user is not None and user.uid not in owners:
+            _require_out_of_reach(directory, user, config)
         metadata = _read_metadata(directory, image_id, owners, config)
         if metadata.format not in (*MOUNTABLE, DIRECTORY):
             raise SetupError(
@@ -144,6 +146,19 @@ def trusted_owners(directory: int, config: RuntimeConfig) -> set[int]:
             "relied on: ask the administrator to correct its mode"
         )
     return {0, found.st_uid, *(_owner_id(owner, config) for owner in config.image_owners)}
+
+
+def _require_out_of_reach(directory: int, user: identity.Identity, config: RuntimeConfig) -> None:
+    """Refuse an imagePath in which the caller can give files of root's the names of images."""
+    if not os.fstat(directory).st_mode & stat.S_IWGRP:  # the mask, too, of an access list
+        return
+    with identity.AsUser(user):
+        in_reach = os.access(".", os.W_OK, dir_fd=directory, effective_ids=True)
+    if in_reach:
+        raise UntrustedPathError(
+            f"imagePath {config.image_path} is writable by you, so no image in it can be relied "
+            "on: ask the administrator to correct its mode"
+        )
 
 
 def _owner_id(owner: str, config: RuntimeConfig) -> int:

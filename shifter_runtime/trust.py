@@ -53,6 +53,35 @@ def open_untouchable(path: str) -> int:
     return _descend(path, _open_file)
 
 
+def open_mount_point(path: str) -> int:
+    """A descriptor (O_PATH) of a directory that nobody but root can put another in the place of.
+
+    What is mounted there may be anybody's.
+    """
+    return _descend(path, _open_mount_point)
+
+
+def make_mount_point(path: str) -> None:
+    """Make the directory `path` and those above it that are missing, where only root can write."""
+    parent, _, name = path.rpartition("/")
+    if not parent:
+        directory = _open_directory("/", None, path)
+    else:
+        try:
+            directory = _descend(parent, _open_directory)
+        except UntrustedPathError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            make_mount_point(parent)
+            directory = _descend(parent, _open_directory)
+    try:
+        os.mkdir(name, 0o755, dir_fd=directory)
+    except FileExistsError:
+        return  # by another launch
+    finally:
+        os.close(directory)
+
+
 def open_untouchable_tree(path: str) -> int:
     """Open a directory in which nobody but root can change anything, however deep."""
     fd = _descend(path, _open_directory)
@@ -140,6 +169,19 @@ def _open_file(name: str, directory: int | None, path: str) -> int:
         os.close(fd)
         raise UntrustedPathError(f"{path} is not a regular file")
     _require_only_root_writes(fd, path, name)
+    return fd
+
+
+def _open_mount_point(name: str, parent: int | None, path: str) -> int:
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        fd = os.open(name, flags, dir_fd=parent)
+    except OSError as error:
+        raise UntrustedPathError(f"cannot open {path}: {error.strerror}") from error
+    owner = os.fstat(fd).st_uid
+    if parent is not None and owner != 0 and os.fstat(parent).st_mode & 0o022:
+        os.close(fd)
+        raise _untrusted(path, f"belongs to user {owner}, who can replace it")
     return fd
 
 

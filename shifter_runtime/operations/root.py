@@ -6,8 +6,8 @@ from __future__ import annotations
 import errno
 import os
 
-from shifter_runtime import loop, syscalls
-from shifter_runtime.errors import SetupError
+from shifter_runtime import loop, syscalls, trust
+from shifter_runtime.errors import SetupError, UntrustedPathError
 from shifter_runtime.identity import Identity
 from shifter_runtime.image import Image, open_local
 from shifter_runtime.udi import Udi
@@ -172,9 +172,19 @@ class SealRoot:
 
 def attach_at(mount: int, place: str, *, keep: bool = False) -> None:
     """Attach a detached mount at a path of the node's, and close it unless it is to be kept."""
-    os.makedirs(place, 0o755, exist_ok=True)
-    target = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    target = _open_place(place)
     syscalls.attach(mount, target, place)
     os.close(target)
     if not keep:
         os.close(mount)
+
+
+def _open_place(place: str) -> int:
+    """Where an image or a root is mounted: a path that keeps its meaning while it is used."""
+    try:
+        return trust.open_mount_point(place)
+    except UntrustedPathError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+    trust.make_mount_point(place)
+    return trust.open_mount_point(place)

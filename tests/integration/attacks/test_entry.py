@@ -445,9 +445,7 @@ def test_no_program_of_the_node_can_be_overwritten_from_inside(node):
     node.add_image(make)
     programs = [node.launcher, Path("/usr/bin/python3").resolve()]
     before = [hashlib.sha256(program.read_bytes()).digest() for program in programs]
-    overwrite = (
-        "for p in /proc/[0-9]*/exe; do (echo x >$p) 2>/dev/null; done; ls -l /proc/*/exe"
-    )
+    overwrite = "for p in /proc/[0-9]*/exe; do (echo x >$p) 2>/dev/null; done; ls -l /proc/*/exe"
 
     done = node.run("sh", "-c", overwrite)
     node.run("again")
