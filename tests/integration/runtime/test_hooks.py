@@ -175,7 +175,8 @@ def test_a_script_that_a_signal_ends_is_named(node, hook):
 
 def test_a_script_that_hangs_is_ended_with_everything_it_has_started(node, hook):
     path = hook(
-        "sleep 4321 & setsid sleep 4322 & (setsid setsid sleep 4323 &)\ntrap '' TERM; sleep 4324\n",
+        f"sleep {AGES} & setsid sleep {AGES} & (setsid setsid sleep {AGES} &)\n"
+        f"trap '' TERM; sleep {AGES}\n",
         hookTimeout="0.5",
     )
     began = time.monotonic()
