@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from shifter_runtime import identity, syscalls, trust
+from shifter_runtime import identity, process_calls, syscalls, trust
 from shifter_runtime.errors import SetupError
 
 TYPE_CHECKING = False
@@ -43,7 +43,7 @@ def run_as_root(what: str, path: str, directory: int, seconds: float) -> None:
         raise SetupError(f"{what}: {path} is too large: at most {_LARGEST_SCRIPT} bytes are run")
 
     def execute(watcher: int) -> None:
-        syscalls.lift_limits()
+        process_calls.lift_limits()
         os.umask(0o022)
         # By `.`, so that $0 is the script's name; not /proc/self, so that it is no descriptor of
         # the script's. Both numbers are ours.
@@ -116,7 +116,7 @@ def _watch(execute: Callable[[int], None], output: int, held: int, seconds: floa
             os._exit(126)
     ending = os.pidfd_open(script)
     milliseconds = min(int(seconds * 1000) + 1, _LONGEST_WAIT) if seconds else -1
-    ended, abandoned = syscalls.wait_readable((ending, held), milliseconds)
+    ended, abandoned = process_calls.wait_readable((ending, held), milliseconds)
     if ended and not abandoned:
         _, status = os.waitpid(script, 0)
         code = os.waitstatus_to_exitcode(status)
@@ -129,7 +129,7 @@ def _prepare(output: int) -> None:
     """Make the state that a script starts from: only what is asked for, nothing of the caller's."""
     os.setsid()
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, syscalls.SIGKILL)
-    syscalls.forget_signals()
+    process_calls.forget_signals()
     os.dup2(os.open("/dev/null", os.O_RDWR), 0)
     os.dup2(output, 1)
     os.dup2(output, 2)

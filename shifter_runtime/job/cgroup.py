@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import os
 
-from shifter_runtime import syscalls, trust
+from shifter_runtime import process_calls, syscalls, trust
 
 _ATTEMPTS = 500
 _PAUSE = 10_000  # microseconds
@@ -71,7 +71,7 @@ class Group:
         try:
             # Asked again: by now, the number might have been somebody else's.
             if number in self.processes():
-                syscalls.signal_process(process, syscalls.SIGKILL)
+                process_calls.signal_process(process, syscalls.SIGKILL)
         except ProcessLookupError:
             return
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 
-from shifter_runtime import identity, syscalls
+from shifter_runtime import identity, process_calls, syscalls
 from shifter_runtime.errors import UsageError
 
 TYPE_CHECKING = False
@@ -65,13 +65,13 @@ def _status_of(command: list[str], user: Identity) -> int:
             for fd in range(_FIRST_DESCRIPTOR):
                 os.dup2(os.open("/dev/null", os.O_RDWR), fd)
             os.closerange(_FIRST_DESCRIPTOR, _LAST_DESCRIPTOR)
-            syscalls.forget_signals()
+            process_calls.forget_signals()
             identity.become(user)
             os.execve(command[0], command, _ENVIRONMENT)
         finally:
             os._exit(126)
     ending = os.pidfd_open(child)
-    (ended,) = syscalls.wait_readable((ending,), _PATIENCE)
+    (ended,) = process_calls.wait_readable((ending,), _PATIENCE)
     os.close(ending)
     if not ended:
         os.kill(child, syscalls.SIGKILL)  # not waited for before, so the number is still its own

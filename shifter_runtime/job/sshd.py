@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from shifter_runtime import identity, syscalls, trust
+from shifter_runtime import identity, process_calls, syscalls, trust
 from shifter_runtime.errors import SetupError
 from shifter_runtime.job import cgroup
 from shifter_runtime.job.joining import NAMESPACE
@@ -151,7 +151,7 @@ def _execute(command: list[str], namespace: int, user: Identity) -> NoReturn:
         os.dup2(null, 1)
         syscalls.enter_mounts(namespace)
         os.closerange(_FIRST_DESCRIPTOR, _LAST_DESCRIPTOR)
-        syscalls.forget_signals()
+        process_calls.forget_signals()
         identity.become(user)
         os.execve(command[0], command, _ENVIRONMENT)
     except OSError as error:
@@ -176,7 +176,7 @@ def _wait_until_listening(child: int, port: int, user: Identity) -> None:
     ending = os.pidfd_open(child)
     try:
         for _ in range(_PATIENCE):
-            (ended,) = syscalls.wait_readable((ending,), _PAUSE)
+            (ended,) = process_calls.wait_readable((ending,), _PAUSE)
             if ended:
                 break
             found = _listeners(port)
@@ -268,8 +268,8 @@ def _end(started: _Started) -> None:
         return
     try:
         if _began(started.number) == started.began:
-            syscalls.signal_process(process, syscalls.SIGKILL)
-            syscalls.wait_readable((process,), _PATIENCE * _PAUSE)
+            process_calls.signal_process(process, syscalls.SIGKILL)
+            process_calls.wait_readable((process,), _PATIENCE * _PAUSE)
     except ProcessLookupError:
         return
     finally:
@@ -300,7 +300,7 @@ def _end_inside(number: int, wanted: os.stat_result, started: _Started) -> bool:
         began = _began(number)
         if not os.path.samestat(found, wanted) or began is None or began < started.began:
             return False
-        syscalls.signal_process(process, syscalls.SIGKILL)
+        process_calls.signal_process(process, syscalls.SIGKILL)
     except OSError:
         return False
     finally:

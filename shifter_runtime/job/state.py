@@ -12,7 +12,7 @@ import errno
 import os
 import stat
 
-from shifter_runtime import loop, syscalls
+from shifter_runtime import loop, process_calls, syscalls
 from shifter_runtime.errors import SetupError
 from shifter_runtime.job.joining import NAMESPACE, RECORD, STATE_DIRECTORY, called
 from shifter_runtime.job.record import Record, read
@@ -40,7 +40,7 @@ class Lock:
         self._fd = os.open(_LOCK, flags, 0o600)
         position = 0 if self._name is None else _position(self._name)
         for _ in range(_PATIENCE // _PAUSE):
-            if syscalls.try_to_lock_byte(self._fd, position, _LOCK):
+            if process_calls.try_to_lock_byte(self._fd, position, _LOCK):
                 return
             syscalls.sleep(_PAUSE * 1000)
         os.close(self._fd)

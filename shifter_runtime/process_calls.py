@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Kernel calls about processes, signals and limits that few launches make, as in `syscalls`."""
+
+from __future__ import annotations
+
+import sys
+
+from shifter_runtime.syscalls import (
+    SIGNAL_SET,
+    Buffer,
+    Int,
+    Long,
+    Text,
+    call,
+    checked,
+    function,
+    u64,
+)
+
+_F_OFD_SETLK = 37
+_F_WRLCK = 1
+_LAST_SIGNAL = 64
+_SIG_SETMASK = 2
+_POLLIN = 1
+_POLLFD = 8  # bytes of struct pollfd
+_RLIMITS = (0, 1, 2, 9)  # of processor time, file size, data and address space
+_RLIM_INFINITY = 2**64 - 1
+_PIDFD_SEND_SIGNAL = 424
+
+_pidfd_send_signal = call(Long, Long, Long, Long)
+_fcntl_text = function("fcntl", Long, Long, Text)
+_poll = function("poll", Buffer, Long, Int)
+_prlimit = function("prlimit64", Long, Long, Text, Text)
+_signal = function("signal", Int, Long)
+_sigprocmask = function("sigprocmask", Long, Text, Text)
+
+
+def try_to_lock_byte(fd: int, position: int, name: str) -> bool:
+    """Take an exclusive lock on one byte if nobody holds it, until `fd` is closed: fcntl(2).
+
+    It belongs to the open file, not to the process (F_OFD_SETLK).
+    """
+    # struct flock: type, whence (SEEK_SET), start, length, pid
+    flock = _F_WRLCK.to_bytes(2, sys.byteorder) + bytes(6) + u64(position, 1, 0)
+    try:
+        checked(_fcntl_text(fd, _F_OFD_SETLK, flock), name)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def wait_readable(fds: tuple[int, ...], milliseconds: int) -> list[bool]:
+    """Wait until one of `fds` can be read or was closed, or time is up (-1: never): poll(2)."""
+    buffer = Buffer()
+    request = b"".join(
+        [
+            fd.to_bytes(4, sys.byteorder) + _POLLIN.to_bytes(2, sys.byteorder) + bytes(2)
+            for fd in fds
+        ]
+    )
+    buffer.raw = request
+    checked(_poll(buffer, len(fds), milliseconds), "poll")
+    # The last half of each structure is what happened.
+    return [any(buffer.raw[end - 2 : end]) for end in range(_POLLFD, len(request) + 1, _POLLFD)]
+
+
+def signal_process(process: int, number: int) -> None:
+    """Send a signal to the process that the descriptor `process` is of: pidfd_send_signal(2)."""
+    checked(_pidfd_send_signal(_PIDFD_SEND_SIGNAL, process, number, 0, 0), "process")
+
+
+def forget_signals() -> None:
+    """Let each signal do what it does by default, and block none: signal(2), sigprocmask(2)."""
+    for number in range(1, _LAST_SIGNAL + 1):
+        _signal(number, 0)
+    _sigprocmask(_SIG_SETMASK, bytes(SIGNAL_SET), None)
+
+
+def lift_limits() -> None:
+    """Take away the limits that the caller set on this process: prlimit(2)."""
+    for resource in _RLIMITS:
+        _prlimit(0, resource, u64(_RLIM_INFINITY, _RLIM_INFINITY), None)
