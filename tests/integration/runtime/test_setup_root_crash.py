@@ -27,7 +27,6 @@ DRIVER = """
 import errno, os, sys
 order = eval(sys.argv[1])
 sys.path.insert(0, order["library"])
-from shifter_runtime import syscalls
 from shifter_runtime.job import setup_root, unsetup_root
 programs = {"setup": setup_root, "unsetup": unsetup_root}
 write, mark = os.write, os.memfd_create("mark")
@@ -50,8 +49,10 @@ def run(program, words, broken):
     child = os.fork()
     if child == 0:
         if broken:
+            ours = [module for name, module in sys.modules.items() if name.endswith("calls")]
             for name in order["counted"]:
-                setattr(syscalls, name, counted(getattr(syscalls, name)))
+                (module,) = [module for module in ours if hasattr(module, name)]
+                setattr(module, name, counted(getattr(module, name)))
             for name in ("mkdir", "rename", "unlink", "rmdir", "write"):
                 setattr(os, name, counted(getattr(os, name)))
         os.dup2(os.open("/dev/null", os.O_WRONLY), 2)
