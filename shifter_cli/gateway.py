@@ -114,8 +114,10 @@ class GatewayClient:
         except GatewayRefusalError as error:
             if "image not found" not in str(error):
                 raise
-            hint = f"{error} (shifterimg pull {reference} fetches an image)"
-            raise GatewayRefusalError(hint, error.status) from error
+            hint = f"shifterimg pull {reference} fetches an image"
+            if reference.image_type == "custom":
+                hint = f"shifterimg import FILE {reference.tag} makes it of a file of yours"
+            raise GatewayRefusalError(f"{error} ({hint})", error.status) from error
         record = ImageRecord.from_wire(_mapping(answer))
         if not record.image_id:
             raise GatewayAnswerError(f"the image gateway {answer.url} gave no id for {reference}")

@@ -93,8 +93,13 @@ def replace(command: list[str], environment: dict[str, str], *, ignored: str) ->
 
 
 def _execute(command: list[str], environment: dict[str, str]) -> str:
-    """Try every place where the program may be; the reason why none would do."""
+    """Try every place where the program may be; the reason why none would do.
+
+    From -v or -w, as others have them, a volume or a directory comes to stand here.
+    """
     reason = "No such file or directory"
+    if ":/" in command[0]:
+        reason += " (if this is a volume: -V or --volume; -v is --verbose)"
     for path in _candidates(command[0], environment.get("PATH", _DEFAULT_PATH)):
         try:
             os.execve(path, command, environment)
@@ -104,6 +109,8 @@ def _execute(command: list[str], environment: dict[str, str]) -> str:
         except (OSError, ValueError) as error:
             # As execvp(3): go on looking, but say this if nothing better is found.
             reason = getattr(error, "strerror", None) or str(error)
+            if os.path.isdir(path):
+                reason += f" (it is a directory; to start in it: --workdir={path})"
     return reason
 
 

@@ -155,9 +155,12 @@ def parse(
             typed_modules = value
         elif not _set(request, option, value):
             rare.append((option, value))
-    request.reference, request.requested_text = _choose_image(
-        typed_image, environment, default_type
-    )
+    chosen = _choose_image(typed_image, environment, default_type)
+    if chosen is None:
+        from shifter_runtime import habits  # here: for those who are used to other programs
+
+        raise UsageError(f"no image specified: {habits.without_image(request.command)}")
+    request.reference, request.requested_text = chosen
     if request.reference.image_type == "local" and not allow_local:
         raise NotPermittedError(
             f"image {str(request.reference)!r}: this site does not allow directories as images "
@@ -219,8 +222,8 @@ def _attached(option: str, value: str | None, what: str) -> str | bool:
 
 def _choose_image(
     typed: str | None, environment: Mapping[str, str], default_type: str
-) -> tuple[ImageReference, str | None]:
-    """The image, and the text to show as SHIFTER_IMAGEREQUEST in the container.
+) -> tuple[ImageReference, str | None] | None:
+    """The image, and the text to show as SHIFTER_IMAGEREQUEST in the container; or None.
 
     In this order: the command line; SHIFTER=type:tag; the pair SHIFTER_IMAGETYPE and
     SHIFTER_IMAGE, which the batch system sets; SHIFTER_IMAGEREQUEST.
@@ -238,7 +241,7 @@ def _choose_image(
         return ImageReference.checked(image_type, tag), requested or None
     if requested:
         return _reference(requested, default_type, "SHIFTER_IMAGEREQUEST"), requested
-    raise UsageError("no image specified: write --image=docker:NAME:TAG")
+    return None
 
 
 def _reference(text: str, default_type: str, what: str) -> ImageReference:
@@ -316,8 +319,12 @@ def _long_name(typed: str) -> tuple[str, int]:
 
 
 def _unrecognized(typed: str) -> str:
-    from shifter_runtime.spelling import nearest_to  # here: few people mistype
+    from shifter_runtime import habits  # here: few people mistype
+    from shifter_runtime.spelling import nearest_to
 
+    habit = habits.of_option(typed) if len(typed) > 1 else None
+    if habit:
+        return f"unrecognized option '--{typed}': {habit}"
     shown = typed if len(typed) <= _LONGEST_NAME else f"{typed[:_LONGEST_NAME]}…"
     nearest = nearest_to(shown, (*_LONG_OPTIONS, *_ADDED_OPTIONS)) if len(shown) > 2 else None
     hint = f"did you mean '--{nearest}'?" if nearest else "see shifter --help"
@@ -329,7 +336,10 @@ def _short_options(word: str, following: str | None) -> tuple[list[tuple[str, st
     found: list[tuple[str, str | None]] = []
     for index, letter in enumerate(word[1:], start=2):
         if letter not in _SHORT_OPTIONS:
-            raise UsageError(f"invalid option '-{letter}': see shifter --help")
+            from shifter_runtime import habits  # here: few people mistype
+
+            hint = habits.of_option(letter) or "see shifter --help"
+            raise UsageError(f"invalid option '-{letter}': {hint}")
         option, takes = _SHORT_OPTIONS[letter]
         rest = word[index:]
         if takes == _NO_VALUE:

@@ -62,10 +62,26 @@ def test_a_program_without_its_loader_is_told_apart_from_a_missing_one(node):
     assert "its interpreter or loader is not in the image" in done.stderr
 
 
-def test_a_directory_is_no_program(node):
-    done = node.run("/data")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("--workdir", "/data", "pwd"),
+            "/data: Permission denied (it is a directory; to start in it: --workdir=/data)",
+        ),
+        (
+            ("-v", "/home/alice:/data", "pwd"),
+            "/home/alice:/data: No such file or directory "
+            "(if this is a volume: -V or --volume; -v is --verbose)",
+        ),
+    ],
+)
+def test_a_value_in_the_place_of_the_program_is_told_how_it_is_given(node, words, said):
+    node.add_image(meta="WORKDIR: /\n")
 
-    assert (done.returncode, done.stderr) == (127, "shifter: /data: Permission denied\n")
+    done = node.run(*words)
+
+    assert (done.returncode, done.stderr) == (127, f"shifter: {said}\n")
 
 
 def test_the_program_is_found_by_the_path_of_the_image(node):

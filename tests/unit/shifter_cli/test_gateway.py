@@ -205,15 +205,19 @@ def test_refusal_says_the_reason_of_the_gateway_and_what_to_do(status, words, ga
     assert words in result.stderr
 
 
-def test_missing_image_is_told_with_the_command_that_fetches_it(gateway, run):
+@pytest.mark.parametrize(
+    ("image", "hint"),
+    [
+        ("docker:x:1", "shifterimg pull docker:x:1 fetches an image"),
+        ("custom:x:1", "shifterimg import FILE x:1 makes it of a file of yours"),
+    ],
+)
+def test_missing_image_is_told_with_the_command_that_brings_it(gateway, run, image, hint):
     gateway.answer({"status": 404, "error": "image not found"}, status="404 Not Found")
 
-    result = run("lookup", "x:1")
+    result = run("lookup", image)
 
-    assert result.stderr == (
-        "shifterimg: cannot find docker:x:1: image not found "
-        "(shifterimg pull docker:x:1 fetches an image)\n"
-    )
+    assert result.stderr == f"shifterimg: cannot find {image}: image not found ({hint})\n"
 
 
 def test_other_things_not_found_get_no_wrong_advice(gateway, run):

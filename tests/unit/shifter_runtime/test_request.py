@@ -220,7 +220,15 @@ def test_options_are_read_as_getopt_long_does(words, expected):
         (["--env-file="], "--env-file names nothing: write --env-file=FILE"),
         (["-V" + "x" * 70_000], "the value of --volume is too long: at most 65536"),
         (["-m", "x" * 70_000], "the value of --module is too long"),
-        (["-vZ"], "invalid option '-Z'"),
+        (["-vZ"], "invalid option '-Z': see shifter --help"),
+        (["--bind", "/a:/b"], "unrecognized option '--bind': a directory is shown elsewhere with"),
+        (["-B", "/a:/b"], "invalid option '-B': a directory is shown elsewhere with --volume="),
+        (["--tmpfs", "/a"], "option '--tmpfs': a directory in memory is --mount=tmpfs:/path"),
+        (["--B", "/a:/b"], "unrecognized option '--B': see shifter --help"),
+        (["run", "-it", "x:1"], "no image specified: 'run' is no word of shifter's: write shifter"),
+        (["pull", "x:1"], "no image specified: images are the business of another command: shif"),
+        (["ls"], "no image specified: write --image=docker:NAME:TAG"),
+        ([], "no image specified: write --image=docker:NAME:TAG"),
         (["-V"], "option '-V' requires an argument"),
         (["--env-file"], "option '--env-file' requires an argument"),
         (["-e", "=x"], "--env '=x' is not of the form NAME=value"),
@@ -231,7 +239,7 @@ def test_options_are_read_as_getopt_long_does(words, expected):
 )
 def test_a_wrong_option_is_named(words, message):
     with pytest.raises(UsageError) as raised:
-        parse(*words)
+        requests.parse(words, {})
 
     assert message in str(raised.value)
 
@@ -244,6 +252,10 @@ def test_help_needs_no_image_and_no_correct_rest(words):
 def test_help_after_a_mistake_does_not_hide_it():
     with pytest.raises(UsageError, match="--nope"):
         requests.parse(["--nope", "--help"], {})
+
+
+def test_the_help_fits_a_terminal():
+    assert max(len(line) for line in usage.LONG.splitlines()) <= 80
 
 
 def test_help_in_the_command_is_the_command_s():
