@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What the launcher executes: find the runtime beside this file, and run it."""
 
+import gc
 import sys
 
 # Started with -I -S, so that nothing but the standard library is on the path. This file is the
 # one thing that is compiled anew at each start: it holds as little as it can.
-sys.path.insert(0, __file__.rpartition("/shifter_runtime/")[0])
+gc.disable()  # it would look for garbage in what lives as long as this process does
+directory = __file__.rpartition("/shifter_runtime/")[0]
+sys.path.insert(0, directory)
 
-from shifter_runtime.main import main
+from shifter_runtime import bundle  # noqa: E402
+
+bundle.use(directory)
+
+from shifter_runtime.main import main  # noqa: E402
 
 main(sys.argv[1:])

@@ -19,6 +19,9 @@ SCRIPTS = [ROOT / "install", ROOT / "quickstart", ROOT / "check", ROOT / ".ci/ru
 # Each costs milliseconds that every rank of every job pays, and is code that root trusts.
 PRIVILEGED_STDLIB = {
     *("__future__", "_ctypes", "ctypes", "errno", "grp", "os", "pwd", "stat", "sys", "time"),
+} | {
+    # The interpreter's own, which are there before any code of ours.
+    *("_frozen_importlib", "_frozen_importlib_external", "gc", "marshal"),
 }
 
 # Of these, what a launch never loads: `_ctypes` does for it, and costs a quarter.
