@@ -26,6 +26,7 @@ from shifter_runtime.identity import AsUser, Identity
 
 _READ_WRITE = os.O_RDWR | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS)
+_CACHE_TYPE = "xfs"
 _LISTABLE = stat.S_IRGRP | stat.S_IROTH
 _HINTS = {
     errno.EFBIG: ": ask for a smaller size, or raise the limit (ulimit -f)",
@@ -57,7 +58,8 @@ def create(directory: str, size: int, user: Identity, allowed_types: list[str]) 
 
 
 def _require_allowed_type(place: int, directory: str, allowed_types: list[str]) -> None:
-    if not allowed_types:
+    # Old files say xfs alone, and mean what a cache is made of; that says nothing of the place.
+    if set(allowed_types) <= {_CACHE_TYPE}:
         return
     fstype = _filesystem_type(place)
     # What FUSE mounts is `fuse.glusterfs`, say; sites write either.

@@ -235,7 +235,7 @@ KEYS: dict[str, Key] = {
     ),
     "perNodeCacheAllowedFsType": (
         *("per_node_cache_allowed_fs_type", _words, EMPTY_LIST),
-        "filesystems that perNodeCachePath may be on; unset: any",
+        "filesystems that perNodeCachePath may be on; unset, or xfs alone: any",
     ),
     "imageGateway": (
         *("image_gateway", _words, EMPTY_LIST),

@@ -162,6 +162,12 @@ def test_its_type_can_be_allowed(node, place, name):
 
 
 def test_its_type_can_be_forbidden(node, place):
-    node.configure(perNodeCachePath=place, perNodeCacheAllowedFsType="xfs")
+    node.configure(perNodeCachePath=place, perNodeCacheAllowedFsType="xfs lustre")
 
     assert "is on fuse.glusterfs, which" in node.run(CACHE, "true").stderr
+
+
+def test_files_of_the_original_that_allow_xfs_mean_what_a_cache_is_made_of(node, place):
+    node.configure(perNodeCachePath=place, perNodeCacheAllowedFsType="xfs")
+
+    assert node.run(CACHE, "true").returncode == 0
