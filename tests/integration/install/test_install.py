@@ -85,7 +85,7 @@ def test_an_update_leaves_configuration_alone_and_nothing_half_made(installation
     assert own.read_text() == "# ours\n"
     own.unlink()
     names = {path.name for path in installation.prefix.iterdir() if "venv-" not in path.name}
-    assert names == {".installed", "bin", "etc", "lib", "venv"}
+    assert names == {".installed", "bin", "etc", "lib", "sbin", "venv"}
     assert os.listdir(installation.prefix / "lib") == ["shifter"]
     assert set(os.listdir(installation.prefix / "bin")) == {
         *("shifter", "shifterimg", "shifter-gateway")
@@ -234,4 +234,5 @@ def test_a_node_without_a_gateway_gets_none_wherever_the_checkout_is(
     done = script(checkout / "install", "--prefix", unused_prefix, "--runtime-only")
 
     assert done.returncode == 0, done.stdout
-    assert set(os.listdir(unused_prefix / "bin")) == {"shifter", "shifterimg"}
+    assert set(os.listdir(unused_prefix / "bin")) == {"shifter", "shifter-admin", "shifterimg"}
+    assert set(os.listdir(unused_prefix / "sbin")) == {"setupRoot", "unsetupRoot"}
