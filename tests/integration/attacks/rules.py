@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The list of attacks that the runtime is held against, and tests of other folders that hold it.
+
+Tests of this folder say by `pytest.mark.attack(number)` which rules they hold. `ELSEWHERE` names
+those that stand beside what they are about: file below tests/ -> test -> rules.
+"""
+
+from __future__ import annotations
+
+RULES = {
+    1: "hostile variables have no effect on what runs as root",
+    2: "argument lists that are empty, huge or odd overflow nothing",
+    3: "descriptors that are closed or open at the start let nothing in or out",
+    4: "limits, umask, timers and ignored signals leave nothing half done",
+    5: "a launch that ends or stops at any step leaves the node as it was",
+    6: "nobody traces, reads or dumps root's process",
+    7: "root is refused, and of a user's ids and groups none is lost or added",
+    8: "a copy, a hard link or a nosuid mount is no second door",
+    9: "nothing of the node's can be overwritten through /proc/PID/exe",
+    10: "what root reads or runs, only root can change",
+    11: "nobody chooses which configuration root reads",
+    12: "hooks run in clean surroundings and for a limited time",
+    13: "only an id names an image to root, and no name reaches a shell",
+    14: "paths are compared by whole names",
+    15: "the file that was checked is the one that is mounted",
+    16: "no filesystem that a user wrote is mounted",
+    17: "a private image is nobody's who is not in its list",
+    18: "no file, link or device in an image leads out of it",
+    19: "device nodes are the node's own",
+    20: "/proc is the kernel's",
+    21: "set-id bits, capabilities, devices and attributes of images are inert",
+    22: "restrictions hold for everything below what the site shares",
+    23: "no user takes a mount away, lifts its restrictions, or sends it to the node",
+    24: "volumes begin where their user can come and end where he may mount",
+    25: "perNodeCache mounts nothing but what root made a moment ago",
+    26: "no name or full name adds to passwd or group",
+    27: "no library or configuration of an image's is used by root",
+    28: "the working directory is inside",
+    29: "the kernel's interfaces give no more inside than outside",
+    30: "sshd lets in the job's user alone, and ends with the job",
+}
+
+_RUNTIME = "integration/runtime"
+
+ELSEWHERE: dict[str, dict[str, tuple[int, ...]]] = {
+    f"{_RUNTIME}/test_entry.py": {
+        "test_hostile_variables_have_no_effect_on_the_privileged_part": (1,),
+        "test_no_argument_at_all_is_refused_cleanly": (2,),
+        "test_a_hundred_thousand_options_are_handled": (2,),
+        "test_a_directory_is_never_taken_for_the_batch_systems_descriptor": (3,),
+        "test_the_runtime_can_be_neither_traced_nor_signalled_by_its_user": (6,),
+        "test_a_launcher_that_lost_its_setuid_bit_says_so": (8,),
+    },
+    f"{_RUNTIME}/test_node_state.py": {
+        "test_a_launch_killed_at_any_moment_leaves_nothing": (5,),
+        "test_a_launch_that_hangs_with_the_lock_keeps_nobody_from_his": (5,),
+    },
+    f"{_RUNTIME}/test_trust.py": {
+        "test_a_configuration_that_others_can_write_is_refused": (10,),
+        "test_a_configuration_of_somebody_elses_is_refused": (10,),
+        "test_a_configuration_in_a_directory_that_others_can_write_is_refused": (10,),
+        "test_a_configuration_that_is_a_pipe_keeps_nobody_waiting": (10,),
+        "test_a_huge_configuration_is_refused": (10,),
+        "test_only_a_sha256_is_an_image_id": (13,),
+        "test_an_image_that_others_can_write_is_refused": (15,),
+        "test_no_link_is_followed_to_an_image": (15,),
+        "test_an_image_directory_that_everybody_can_write_is_refused": (15,),
+        "test_a_file_that_is_no_filesystem_fails_in_words": (16,),
+        "test_the_access_list_names_who_may_use_an_image": (17,),
+        "test_only_a_line_end_ends_a_line_of_passwd": (26,),
+    },
+    f"{_RUNTIME}/test_modules.py": {
+        "test_files_that_others_can_change_are_refused_however_deep": (10,),
+        "test_a_link_of_somebody_else_in_a_module_is_refused": (10,),
+    },
+    f"{_RUNTIME}/test_hooks.py": {
+        "test_a_script_of_root_starts_from_a_clean_state": (12,),
+        "test_a_script_that_hangs_is_ended_with_everything_it_has_started": (12,),
+        "test_a_script_ends_when_its_launch_is_killed": (5, 12),
+        "test_the_script_that_was_checked_is_the_one_that_runs": (10,),
+        "test_no_link_of_an_image_leads_a_script_of_root_outside": (18,),
+    },
+    f"{_RUNTIME}/test_lookup.py": {
+        "test_an_entry_that_others_could_have_made_is_refused": (15,),
+        "test_the_index_is_no_way_around_a_refusal": (17,),
+        "test_the_index_tells_of_no_image_to_who_may_not_read_it": (17,),
+    },
+    f"{_RUNTIME}/test_joining.py": {
+        "test_a_users_job_is_joined_by_nobody_else": (17,),
+        "test_the_access_list_is_held_on_every_launch": (17,),
+        "test_an_expired_images_access_list_still_holds": (17,),
+        "test_a_joined_process_has_no_more_than_one_of_its_own": (7,),
+    },
+    f"{_RUNTIME}/test_hostile_image.py": {
+        "test_files_of_etc_that_are_links_are_replaced_not_followed": (18,),
+        "test_every_mount_is_nosuid_and_nodev_but_dev": (21,),
+    },
+    f"{_RUNTIME}/test_local_image.py": {
+        "test_what_is_not_the_users_does_not_become_his_by_being_writable": (21,),
+        "test_directories_of_others_stay_closed": (24,),
+    },
+    f"{_RUNTIME}/test_volumes.py": {
+        "test_nothing_of_shifters_can_be_covered": (24,),
+        "test_a_link_in_the_image_does_not_lead_a_volume_over_etc": (24,),
+        "test_a_source_that_the_user_cannot_reach_is_refused": (24,),
+        "test_volumes_that_double_the_mounts_are_stopped_early": (24,),
+    },
+    f"{_RUNTIME}/test_node_cache.py": {
+        "test_bad_settings_are_one_sentence": (25,),
+        "test_the_sites_limit_holds": (25,),
+        "test_another_users_directory_is_no_place": (25,),
+        "test_a_link_that_is_swapped_meanwhile_leads_nowhere_else": (25,),
+        "test_no_process_of_the_users_can_reach_the_file": (25,),
+        "test_launches_at_once_have_one_each": (25,),
+        "test_mkfs_is_given_memory_of_roots_and_nothing_of_the_users": (25,),
+        "test_a_launch_that_is_killed_while_it_builds_leaves_nothing": (5, 25),
+    },
+    f"{_RUNTIME}/test_node_cache_shared.py": {
+        "test_its_owner_cannot_open_it_in_the_moment_that_it_has_a_name": (25,),
+    },
+    f"{_RUNTIME}/test_sshd.py": {
+        "test_nobody_else_gets_in": (30,),
+        "test_keys_of_the_users_home_let_nobody_in": (30,),
+        "test_nobody_else_can_look_at_the_keys": (30,),
+        "test_the_daemon_is_the_users_and_has_no_privilege": (30,),
+        "test_all_of_it_ends_with_the_job": (30,),
+    },
+    "integration/importers/test_hostile_content.py": {
+        "test_a_superblock_that_cannot_be_true_is_refused": (16,),
+        "test_tables_full_of_noise_are_refused": (16,),
+        "test_a_squashfs_file_that_unpacks_to_more_is_refused": (16,),
+        "test_the_file_of_anybody_else_is_packed_anew": (16,),
+    },
+    "integration/gateway_api/test_munge.py": {
+        "test_a_fresh_credential_is_good_for_one_request": (17,),
+        "test_a_credential_of_another_cluster_is_refused": (17,),
+    },
+    "unit/shifter_imagegw/rules/test_access.py": {
+        "test_who_may_read": (17,),
+        "test_who_may_change_the_lists": (17,),
+    },
+    "unit/shifter_imagegw/delivery/test_local.py": {
+        "test_delivered_files_are_only_for_the_gateways_account": (17,),
+    },
+}
