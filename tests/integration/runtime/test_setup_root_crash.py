@@ -16,7 +16,7 @@ from tests.integration.runtime.node import IMAGE_ID
 
 pytestmark = pytest.mark.root
 
-SETUP = ("-u", "alice", "-v", "/shared:/data", "-N", "a/1", "id", IMAGE_ID)
+SETUP = ("-u", "alice", "-v", "/shared:/data", "-N", "node1/1", "id", IMAGE_ID)
 COUNTED = (
     *("unshare_mounts", "enter_mounts", "change_propagation", "remount_read_only", "clone_tree"),
     *("attach", "set_attributes", "make_filesystem", "pivot_root", "detach", "detach_mount"),
