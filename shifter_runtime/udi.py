@@ -8,6 +8,7 @@ cannot leave it (RESOLVE_IN_ROOT of openat2(2)), and what was found is used by d
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -21,17 +22,20 @@ _RESOLVE = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
 class Udi:
     """The container's root, mounted at `place` in this process's mount namespace.
 
-    `devices` are those of filesystems that end with the container. `owner` is (uid, gid) of who
-    gets the directories that are made, where that is not root.
+    `devices` are those of filesystems that end with the container, each with (uid, gid) of who
+    gets the directories that are made there; None is root.
     """
 
-    __slots__ = ("devices", "owner", "place", "root")
+    __slots__ = ("devices", "place", "root")
 
     def __init__(self, place: str, root: int) -> None:
         self.place = place
         self.root = root
-        self.devices = {os.fstat(root).st_dev}
-        self.owner: tuple[int, int] | None = None
+        self.devices: dict[int, tuple[int, int] | None] = {os.fstat(root).st_dev: None}
+
+    def give(self, mount: int, user: Identity) -> None:
+        """Let what is made on `mount`, a filesystem that ends with the container, be a user's."""
+        self.devices[os.fstat(mount).st_dev] = (user.uid, user.gid)
 
     def open(self, path: str, flags: int = os.O_PATH, user: Identity | None = None) -> int:
         """A descriptor of what `path` means inside the container, for `user` or for root."""
@@ -87,8 +91,9 @@ class Udi:
                 f"cannot make {path} in the container: the image has a symbolic link to "
                 "nowhere in its place; choose another path"
             ) from None
-        if self.owner is not None:
-            os.chown(name, *self.owner, dir_fd=parent, follow_symlinks=False)
+        owner = self.devices[os.fstat(parent).st_dev]
+        if owner is not None:
+            os.chown(name, *owner, dir_fd=parent, follow_symlinks=False)
         flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         return os.open(name, flags, dir_fd=parent)
 
@@ -108,14 +113,32 @@ class Udi:
             return self.open_directory(path, mode)
         except (NotADirectoryError, SetupError):
             pass
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+        self._remove(path)
+        return self.open_directory(path, mode)
+
+    def open_mount_point(self, path: str) -> int:
+        """The directory `path`, for the site; a link to `/`, which would be covered, is hidden."""
+        directory = self.replace_directory(path)
+        if not os.path.samestat(os.fstat(directory), os.fstat(self.root)):
+            return directory
+        os.close(directory)
+        self._remove(path)
+        return self.open_directory(path)
+
+    def _remove(self, path: str) -> None:
+        """Hide what the image has at `path` that is no directory."""
         parent, name = split(path)
         directory = self.replace_directory(parent)
         try:
             self._require_own(directory, path)
             os.unlink(name, dir_fd=directory)
+        except FileNotFoundError:
+            pass  # what was in the way has been the parent
         finally:
             os.close(directory)
-        return self.open_directory(path, mode)
 
     def open_target(self, path: str, *, is_directory: bool, user: Identity | None = None) -> int:
         """A descriptor of the mount point `path`, made where it is missing."""
@@ -166,10 +189,22 @@ class Udi:
             os.unlink(name, dir_fd=directory)
         except FileNotFoundError:
             pass
+        except IsADirectoryError:
+            self._remove_empty(directory, name, path)
         except OSError:
             os.close(directory)
             raise
         return directory, name
+
+    def _remove_empty(self, directory: int, name: str, path: str) -> None:
+        try:
+            os.rmdir(name, dir_fd=directory)
+        except OSError as error:
+            os.close(directory)
+            raise SetupError(
+                f"cannot write {path}: the image has a directory there, with something in it; "
+                "build the image without that"
+            ) from error
 
     def _open_file_target(self, path: str, user: Identity | None) -> int:
         try:

@@ -65,13 +65,13 @@ class MountCache:
                 mount, syscalls.MOUNT_ATTR_RDONLY, recursive=False, name=self.target
             )
         syscalls.attach(mount, target, self.target)
-        udi.devices.add(os.fstat(mount).st_dev)
+        udi.give(mount, self.user)
         os.close(target)
         os.close(mount)
 
     def _open_target(self, udi: Udi) -> int:
         if self.by_site:
-            return udi.replace_directory(self.target)
+            return udi.open_mount_point(self.target)
         return open_for(self.user, udi, self.target, is_directory=True)
 
     def _make_filesystem(self) -> int:

@@ -41,7 +41,7 @@ class MountTmpfs:
         )
         mount = syscalls.make_filesystem("tmpfs", options, _NOSUID_NODEV)
         syscalls.attach(mount, target, self.target)
-        udi.devices.add(os.fstat(mount).st_dev)
+        udi.give(mount, self.user)
         os.close(target)
         os.close(mount)
 

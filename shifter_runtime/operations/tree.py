@@ -108,7 +108,7 @@ class BindSite:
         if not self.through_links:
             udi.remove_link(self.target)
         if is_directory:
-            target = udi.replace_directory(self.target)
+            target = udi.open_mount_point(self.target)
         else:
             target = udi.open_target(self.target, is_directory=False)
         syscalls.attach(mount, target, self.target)

@@ -68,8 +68,8 @@ class MountWritableRoot(MountRoot):
 
     def _mount(self) -> Udi:
         udi = super().execute()
-        udi.owner = (self.user.uid, self.user.gid)
-        os.chown(self.place, *udi.owner)
+        udi.give(udi.root, self.user)
+        os.chown(self.place, self.user.uid, self.user.gid)
         return udi
 
     def _layer_options(self) -> tuple[tuple[str, str | None], ...]:

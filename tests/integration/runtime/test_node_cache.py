@@ -87,7 +87,9 @@ def test_it_can_be_the_sites_wish(node, caches):
 def test_it_can_be_tmp_and_hold_other_volumes(node, caches):
     words = ("-V/x:/tmp:perNodeCache=size=300M", f"-V/shared/{ALICE}:/tmp/deep/er")
 
-    assert node.shell("touch /tmp/deep/er/file; ls -A /tmp", *words) == "deep\n"
+    script = "touch /tmp/deep/er/file /tmp/deep/mine; ls -A /tmp /tmp/deep"
+
+    assert node.shell(script, *words) == "/tmp:\ndeep\n\n/tmp/deep:\ner\nmine\n"
     assert (node.shared / str(ALICE) / "file").exists()
 
 

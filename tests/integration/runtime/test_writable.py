@@ -197,6 +197,16 @@ def test_a_volume_can_lie_in_a_filesystem_in_memory_and_one_in_a_volume(node):
     assert os.listdir(node.shared / str(ALICE) / "cache") == []
 
 
+def test_directories_made_in_a_users_filesystem_in_memory_are_his(node):
+    listed = node.shell(
+        "touch /work/a/b/mine; stat -c %u /work/a /work/a/b",
+        "--mount=tmpfs:/work",
+        f"-V{MINE}:/work/a/b/in",
+    )
+
+    assert listed.split() == [str(ALICE), str(ALICE)]
+
+
 @pytest.mark.parametrize(
     ("option", "gone"),
     [

@@ -62,7 +62,7 @@ def test_the_image_is_lent_below_the_overlay(kernel, tmp_path, capfd):
     udi = execute(tmp_path)
 
     assert kernel == ["lend", "attach", "overlay", "chown"]
-    assert udi.owner == (1001, 1002)
+    assert list(udi.devices.values()) == [(1001, 1002)]
     assert capfd.readouterr().err == ""
 
 
