@@ -59,7 +59,7 @@ def _reason(error: OSError) -> str:
         return f"this node's kernel has no {error.filename}: its module is missing"
     if error.errno == errno.EINVAL and error.filename in MOUNTABLE:
         return f"the file is damaged, or no {error.filename} that this kernel can read"
-    return f"{error.strerror} ({error.filename})"
+    return f"{error.strerror} ({error.filename})" if error.filename else str(error.strerror)
 
 
 def change_root(udi: Udi) -> None:

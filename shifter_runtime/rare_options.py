@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _MOUNT_FORM = "write --mount=tmpfs:/path or --mount=tmpfs:/path:size=2G"
 _SIZE_FORM = "a number above 0 and at most one of the letters b k m g t p e, as in 2G"
+_LEAST_WRITABLE = 1 << 20  # what the site adds to an image has to fit, too
 # What docker calls the same things.
 _DOCKER_TARGETS = ("destination", "dst", "target")
 _DOCKER_SIZES = ("tmpfs-size", "size")
@@ -57,6 +58,11 @@ def targets_of(names: list[str], config: RuntimeConfig) -> list[str]:
 
 def _make_writable(request: Request, value: str | None) -> None:
     size = 0 if value is None else _size("--writable", value)
+    if 0 < size < _LEAST_WRITABLE:
+        raise UsageError(
+            f"--writable={value}: {size} bytes are too few, at least {_LEAST_WRITABLE} (1m) are "
+            "needed: write a unit, as in 2G"
+        )
     if request.writable not in (None, size):
         raise UsageError("--writable is given twice, with different sizes: choose one")
     request.writable = size

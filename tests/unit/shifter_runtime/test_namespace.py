@@ -15,7 +15,7 @@ from shifter_runtime.errors import SetupError
 class Failing:
     """A step of a plan that the kernel refuses."""
 
-    def __init__(self, code: int, name: str) -> None:
+    def __init__(self, code: int, name: str | None) -> None:
         self.error = OSError(code, os.strerror(code), name)
 
     def __str__(self) -> str:
@@ -26,7 +26,7 @@ class Failing:
 
 
 class FailingPlan:
-    def __init__(self, code: int, name: str) -> None:
+    def __init__(self, code: int, name: str | None) -> None:
         self.image = Failing(code, name)
 
 
@@ -37,6 +37,7 @@ class FailingPlan:
         (errno.ENODEV, "squashfs", "this node's kernel has no squashfs: its module is missing"),
         (errno.EINVAL, "squashfs", "the file is damaged, or no squashfs that this kernel can read"),
         (errno.ENOSPC, "/dev/loop3", "No space left on device (/dev/loop3)"),
+        (errno.ENOSPC, None, "No space left on device"),
     ],
 )
 def test_the_step_the_object_and_the_reason_are_said(code, name, reason):

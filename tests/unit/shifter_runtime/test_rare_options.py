@@ -38,7 +38,7 @@ def targets(*names: str) -> list[str]:
         (["--writable"], 0),
         (["--writable=2G"], 2 * GIBI),
         (["--writable=0.5g"], GIBI // 2),
-        (["--writable=4096"], 4096),
+        (["--writable=1048576"], 1 << 20),
         (["--writ=1G", "--writable=1g"], GIBI),
     ],
 )
@@ -120,6 +120,8 @@ def test_an_unknown_mount_is_refused_with_the_known_ones(name, hint):
     ("words", "message"),
     [
         (["--writable="], "--writable must be a number above 0"),
+        (["--writable=2"], "--writable=2: 2 bytes are too few, at least 1048576 (1m) are needed"),
+        (["--writable=1023k"], "--writable=1023k: 1047552 bytes are too few"),
         (["--writable=0"], "--writable must be a number above 0"),
         (["--writable=-1"], "--writable must be a number above 0"),
         (["--writable=1e3"], "not '1e3'"),
