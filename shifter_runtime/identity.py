@@ -92,15 +92,24 @@ def write(fd: int, content: bytes) -> None:
     It may be a file of the kernel's (`/proc/PID/loginuid`, say), where the same bytes would be an
     order if root wrote them, and some of what is said is of the caller's or the image's choosing.
     """
-    privileged = os.geteuid() == 0
-    if privileged:
-        os.seteuid(_NOBODY)
+    privileged = os.geteuid() == 0 and _lay_down_root()
     try:
         while content:
             content = content[os.write(fd, content) :]
     finally:
         if privileged:
             os.seteuid(0)
+
+
+def _lay_down_root() -> bool:
+    """Whether root's rights could be laid down for a while."""
+    try:
+        os.seteuid(_NOBODY)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return False  # the root of a user namespace, who has no right outside of it
+    return True
 
 
 class AsUser:

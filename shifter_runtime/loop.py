@@ -21,6 +21,7 @@ _CONTROL = "/dev/loop-control"
 _ATTEMPTS = 200
 _PAUSE = 2000  # microseconds between two tries to get the lock
 _PATIENCE = 500  # tries
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _INFO_SIZE = 232  # struct loop_info64
 _DIRECT_BLOCK = 4096
 _CONFIG_RESERVED = 64  # struct loop_config: fd, block_size, info, reserved[8]
@@ -106,14 +107,20 @@ def _encoded_device(device: int) -> int:
     return (minor & 0xFF) | (major << 8) | ((minor & ~0xFF) << 12)
 
 
-def _open_lock() -> int:
+def _open_lock() -> int | None:
     """The lock that keeps one image from getting two devices when launches begin together.
 
     Nobody waits for it long: a launch that its user has stopped or frozen while it held the lock
-    must not keep others from theirs, and a second device does no harm.
+    must not keep others from theirs, and a second device does no harm. So does none fail where
+    /run is full or read-only.
     """
-    os.makedirs(STATE_DIRECTORY, 0o700, exist_ok=True)
-    return os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.makedirs(STATE_DIRECTORY, 0o700, exist_ok=True)
+        return os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        return None
 
 
 def _configure(file: int, flags: int) -> LoopDevice:

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -32,9 +33,14 @@ extern char **environ;
 
 static void require_setuid_root(void)
 {
-	if (geteuid() != 0)
-		errx(EXIT_FAILURE, "%s is not installed setuid root, or lies on a filesystem mounted "
-		     "nosuid: ask the administrator to run Shifter's install again", SHIFTER_LAUNCHER);
+	if (geteuid() == 0)
+		return;
+	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1)
+		errx(EXIT_FAILURE, "cannot be started where programs may gain no privilege "
+		     "(no_new_privs), as in a container of Shifter's: start it outside");
+	errx(EXIT_FAILURE, "%s is not installed setuid root, or lies on a filesystem mounted nosuid: "
+	     "ask the administrator to run Shifter's install again; or it is traced, as by strace: "
+	     "start it without", SHIFTER_LAUNCHER);
 }
 
 /* A hard link or a copy in a place that a user controls must not be a second door. */

@@ -187,6 +187,38 @@ def test_a_launcher_that_lost_its_setuid_bit_says_so(node):
     assert "is not installed setuid root" in done.stderr
 
 
+def test_a_launch_in_a_container_is_told_to_start_outside(node):
+    node.configure(siteFs=f"{node.prefix}:{node.prefix}")
+
+    done = node.run(node.launcher, f"--image=id:{IMAGE_ID}", "true")
+
+    assert (done.returncode, done.stderr) == (
+        1,
+        "shifter: cannot be started where programs may gain no privilege (no_new_privs), as in a "
+        "container of Shifter's: start it outside\n",
+    )
+
+
+def test_the_root_of_a_user_namespace_is_refused_in_words(node):
+    command = ["unshare", "--user", "--map-root-user", node.launcher, "true"]
+
+    done = subprocess.run(
+        command,
+        user=ALICE,
+        group=ALICE,
+        extra_groups=[],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("shifter: ") and len(done.stderr.splitlines()) == 1
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.startswith("shifter: no image specified")
+
+
 @pytest.mark.parametrize("limit", ["-f 0", "-n 3", "-v 20000"])
 def test_tight_resource_limits_leave_nothing_behind(node, limit):
     command = f"ulimit {limit}; exec {node.launcher} --image=id:{IMAGE_ID} true"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.runtime.node import host_state
+from tests.integration.runtime.node import ALICE, IMAGE_ID, host_state
 
 pytestmark = pytest.mark.root
 
@@ -47,6 +47,21 @@ def test_a_launch_that_hangs_with_the_lock_keeps_nobody_from_his(node):
         fcntl.flock(held, fcntl.LOCK_EX)
 
         assert node.run("true").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "mount", ["--bind /run /run && mount -o remount,bind,ro", "-t tmpfs -o nr_inodes=1 tmpfs"]
+)
+def test_a_node_whose_run_takes_no_file_starts_programs(node, mount):
+    user = f"setpriv --reuid {ALICE} --regid {ALICE} --clear-groups"
+    script = f"mount {mount} /run && exec {user} {node.launcher} --image=id:{IMAGE_ID} id -u"
+
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script],
+        cwd="/", capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+    assert (done.stdout, done.stderr) == (f"{ALICE}\n", "")
 
 
 def test_two_images_have_a_device_each(node):
