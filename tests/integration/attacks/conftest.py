@@ -77,8 +77,9 @@ def outside(node) -> Iterator[Path]:
     (directory / "directory").mkdir()
     before = picture(directory)
     yield directory
-    assert picture(directory) == before
+    after = picture(directory)
     shutil.rmtree(directory)
+    assert after == before
 
 
 def as_user(code: str, *words: object, user: int = ALICE, **options: Any) -> str:

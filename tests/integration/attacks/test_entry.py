@@ -108,16 +108,20 @@ def test_a_value_of_a_hundred_thousand_bytes_is_told_off_or_used(node, option):
 @pytest.mark.parametrize(
     "number",
     ["", "-1", "0", "1", "2", "3", "4", "+3", " 3", "3 ", "0x3", "1e3", "999999", "1000000",
-     "4294967299", "9" * 5000, "３"],
+     "4294967299", "9" * 5000, "３", "007", "10", "20"],
 )  # fmt: skip
 def test_no_number_of_a_descriptor_keeps_one_that_carries_no_bytes(node, number):
-    root = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        done = node.run("ls", "/proc/self/fd", pass_fds=(root,), env={"PMI_FD": number})
-    finally:
-        os.close(root)
+    """A directory, that is, which has every number up to 20 here."""
+    code = (
+        "import os, sys\n"
+        "root = os.open('/', os.O_RDONLY)\n"
+        "[os.dup2(root, number) for number in range(3, 21)]\n"
+        "os.execve(sys.argv[2], sys.argv[2:], {'PMI_FD': sys.argv[1]})\n"
+    )
 
-    assert done.stdout.split() == ["0", "1", "2", "3"]
+    seen = as_user(code, number, node.launcher, f"--image=id:{IMAGE_ID}", "ls", "/proc/self/fd")
+
+    assert seen.split() == ["0", "1", "2", "3"]
 
 
 @pytest.mark.attack(3)
