@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from shifter_runtime.errors import NotPermittedError, UsageError, VolumeError
 from shifter_runtime.volumes import signature
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "cli"
+RUNTIME_PAGE = Path(__file__).parents[3] / "docs/runtime.md"
 IMAGE_ID = "e1edb98a467409ea070bb8ceb37c9f375b20d64a65c7f24d3cffda7ba75cdf0f"
 IMAGE = ImageReference("id", IMAGE_ID)
 CASES = sorted(path.stem for path in GOLDEN.glob("shifter_*.txt") if "help" not in path.stem)
@@ -252,6 +254,14 @@ def test_help_needs_no_image_and_no_correct_rest(words):
 def test_help_after_a_mistake_does_not_hide_it():
     with pytest.raises(UsageError, match="--nope"):
         requests.parse(["--nope", "--help"], {})
+
+
+@pytest.mark.parametrize("text", [RUNTIME_PAGE.read_text(), usage.LONG], ids=["page", "help"])
+def test_every_option_is_explained(text):
+    said = set(re.findall(r"--[a-z-]+", text))
+
+    options = {f"--{name}" for name in (*requests._LONG_OPTIONS, *requests._ADDED_OPTIONS)}
+    assert options - said <= {"--modules", "--entry"}  # other spellings
 
 
 def test_the_help_fits_a_terminal():
