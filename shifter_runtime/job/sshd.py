@@ -69,7 +69,8 @@ def start(namespace: int, user: Identity, config: RuntimeConfig, directory: str)
             f"{', '.join(map(str, sorted(busy)))}, so nobody can log in to this job by ssh"
         )
     _make_host_key(namespace, user)
-    group = cgroup.make(f"shifter-sshd-{os.path.basename(directory)}")
+    # With this process's number: what is left of an earlier one must not be in the way.
+    group = cgroup.make(f"shifter-sshd-{os.path.basename(directory)}-{os.getpid()}")
     try:
         child, gate = _fork_sshd(namespace, user)
         try:

@@ -117,6 +117,11 @@ class SshJob:
         state = f"/run/shifter/udi/{JOB}/sshd"
         return int(self.batch.run("cat", state).stdout.split()[0])
 
+    def group(self) -> str:
+        """The control group of its sshd."""
+        lines = Path(f"/proc/{self.daemon()}/cgroup").read_text().splitlines()
+        return next(line[len("0::") :] for line in lines if line.startswith("0::"))
+
 
 def is_running(number: int) -> bool:
     try:

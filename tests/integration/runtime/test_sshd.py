@@ -20,6 +20,8 @@ from tests.integration.runtime.ssh_job import JOB, SshJob, free_port, is_running
 
 pytestmark = pytest.mark.root
 
+# Seconds that nobody else has anything sleep for; with one more digit each.
+_NAP = str(10_000_000 + os.getpid())
 _CAPABILITIES = ("Inh", "Prm", "Eff", "Bnd", "Amb")
 
 
@@ -222,9 +224,11 @@ def test_all_of_it_ends_with_the_job(job):
     job.start()
     number = job.daemon()
     # One that stays connected, and one that has left its session, its parent and its terminal.
-    session = job.start_session("(setsid sleep 987 </dev/null >/dev/null 2>&1 & ); sleep 986")
-    wait_until(lambda: len(_sleepers("98")) == 2)
-    sleepers = _sleepers("98")
+    session = job.start_session(
+        f"(setsid sleep {_NAP}1 </dev/null >/dev/null 2>&1 & ); sleep {_NAP}2"
+    )
+    wait_until(lambda: len(_sleepers(_NAP)) == 2)
+    sleepers = _sleepers(_NAP)
 
     done = job.stop()
 
@@ -239,9 +243,9 @@ def test_all_of_it_ends_with_the_job(job):
 def test_a_process_that_left_the_containers_mount_namespace_ends_too(job):
     job.start()
     started = job.ssh(
-        "(setsid unshare -rm sleep 985 </dev/null >/dev/null 2>&1 &); sleep 0.3; true"
+        f"(setsid unshare -rm sleep {_NAP}5 </dev/null >/dev/null 2>&1 &); sleep 0.3; true"
     )
-    found = _sleepers("985")
+    found = _sleepers(f"{_NAP}5")
     if not found:
         pytest.fail(f"no user namespaces on this machine: {started.stderr}", pytrace=False)
 
@@ -250,16 +254,35 @@ def test_a_process_that_left_the_containers_mount_namespace_ends_too(job):
     assert [each for each in found if is_running(each)] == []
 
 
+def test_a_control_group_that_somebody_left_is_not_in_the_way(job):
+    """What leaves the mount namespace is ended by the group alone, so there must be one."""
+    left = _hierarchy() / f"shifter-sshd-{JOB}"
+    left.mkdir()
+    stranger = subprocess.Popen(["sleep", "60"])
+    try:
+        (left / "cgroup.procs").write_text(str(stranger.pid))
+
+        job.start()
+
+        assert "shifter-sshd-" in job.group()
+        assert job.group() != f"/{left.name}"
+    finally:
+        stranger.kill()
+        stranger.wait()
+        wait_until(lambda: "populated 0" in (left / "cgroup.events").read_text())
+        left.rmdir()
+
+
 def test_what_was_not_started_by_ssh_goes_on(job):
     """The original ended whichever process of that name came first."""
     job.start()
-    launched = job.batch.start_shifter("sleep", "983", job=JOB)
+    launched = job.batch.start_shifter("sleep", f"{_NAP}3", job=JOB)
     key = job.node.shared / "home/bob/.udiRoot/id_rsa.key"
     other = job.batch.start(
         job.site / "sbin/sshd", "-D", "-f", "/dev/null", "-h", key, "-o", "PidFile=none",
         "-o", f"ListenAddress=127.0.0.1:{free_port()}", user=BOB,
     )  # fmt: skip
-    wait_until(lambda: _sleepers("983"))
+    wait_until(lambda: _sleepers(f"{_NAP}3"))
 
     job.stop()
 
@@ -289,11 +312,11 @@ def test_without_control_groups_it_ends_as_well(job):
     job.start()
     number = job.daemon()
     began = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[19]
-    session = job.start_session("sleep 984")
-    wait_until(lambda: _sleepers("984"))
-    sleepers = _sleepers("984")
+    session = job.start_session(f"sleep {_NAP}4")
+    wait_until(lambda: _sleepers(f"{_NAP}4"))
+    sleepers = _sleepers(f"{_NAP}4")
     state = f"/run/shifter/udi/{JOB}/sshd"
-    group = job.batch.run("cat", state).stdout.split(" ", 3)[3]
+    group = _hierarchy() / job.group().strip("/")
     job.batch.run("sh", "-c", f"printf '{number} {began} 0 ' >{state}")
 
     done = job.stop()
@@ -302,9 +325,7 @@ def test_without_control_groups_it_ends_as_well(job):
     assert session.wait(10) == 255
     assert not is_running(number)
     assert [each for each in sleepers if is_running(each)] == []
-    for place in Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"):
-        if (place / group.strip("/")).is_dir() and group.strip("/"):
-            (place / group.strip("/")).rmdir()
+    group.rmdir()
 
 
 def test_a_number_that_another_process_has_by_now_is_left_alone(job):
@@ -542,9 +563,14 @@ def _sleepers(text: str) -> list[int]:
     return found
 
 
+def _hierarchy() -> Path:
+    """Where control groups of version 2 are mounted."""
+    lines = (line.split() for line in Path("/proc/self/mounts").read_text().splitlines())
+    return next(Path(place) for _, place, fstype, *_ in lines if fstype == "cgroup2")
+
+
 def _control_groups() -> list[str]:
-    places = [Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup")]
-    return [str(path) for place in places for path in place.glob(f"**/shifter-sshd-{JOB}")]
+    return [str(path) for path in _hierarchy().glob(f"**/shifter-sshd-{JOB}-*")]
 
 
 def _link_to(path: Path, target: str) -> None:
