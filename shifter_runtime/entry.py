@@ -12,8 +12,11 @@ sys.path.insert(0, directory)
 
 from shifter_runtime import bundle  # noqa: E402
 
-bundle.use(directory)
+try:
+    bundle.use(directory)
 
-from shifter_runtime.main import main  # noqa: E402
+    from shifter_runtime.main import main
+except MemoryError:
+    sys.exit("shifter: out of memory: the limits of this process leave too little to start")
 
 main(sys.argv[1:])

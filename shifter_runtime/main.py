@@ -294,7 +294,9 @@ def _show_plan(
     variables = environments.make(
         request, image.image_id, image.metadata, config, [module.variables for module in modules]
     )
-    _write(1, report.dry_run(plan, request, image.image_id, command, directory, variables))
+    hooks = [module.user_hook for module in modules if module.user_hook]
+    text = report.dry_run(plan, request, image.image_id, command, directory, variables, hooks)
+    _write(1, text)
 
 
 def _watch(plan: Plan, step: Callable[[str], None]) -> None:

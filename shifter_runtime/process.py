@@ -89,6 +89,8 @@ def replace(command: list[str], environment: dict[str, str], *, ignored: str) ->
             syscalls.ignore_signal(number)
         else:
             syscalls.default_signal(number)
+    if not command[0]:  # as an unset variable in quotes leaves it
+        raise ProgramError("the program's name is empty: write its name after the options")
     raise ProgramError(f"{command[0]}: {_execute(command, environment)}")
 
 

@@ -27,11 +27,13 @@ def dry_run(
     command: list[str],
     directory: str,
     variables: Mapping[str, str],
+    hooks: Sequence[str] = (),
 ) -> str:
     """What a launch would do, as lines, or as one JSON object where the request wants that.
 
     `variables` are those of the program, but for what the files of `--env-file` set: these are
-    read in the container. In JSON, an empty command is the user's shell.
+    read in the container. `hooks` are scripts that run as the user, before the program. In JSON,
+    an empty command is the user's shell.
     """
     caller = request.environment
     changed = {name: value for name, value in variables.items() if caller.get(name) != value}
@@ -45,6 +47,7 @@ def dry_run(
             ],
             "environment": {"set": changed, "unset": removed, "files": request.env_file},
             "workdir": directory,
+            "userhooks": list(hooks),
             "command": command,
         }
         return f"{to_json(described)}\n"
@@ -54,6 +57,7 @@ def dry_run(
         *(f"unset {name}" for name in removed),
         *(f"set what is in {path!r}" for path in request.env_file),
         f"go to {directory}",
+        *(f"run userhook {hook}" for hook in hooks),
         f"run {' '.join(map(repr, command)) or _SHELL}",
     ]
     return "".join(f"{line}\n" for line in lines)

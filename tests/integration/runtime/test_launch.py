@@ -53,6 +53,15 @@ def test_a_missing_program_ends_with_127(node):
     assert done.stderr == "shifter: /no/such/program: No such file or directory\n"
 
 
+def test_an_empty_name_is_no_program(node):
+    done = node.run("", "x")
+
+    assert (done.returncode, done.stderr) == (
+        127,
+        "shifter: the program's name is empty: write its name after the options\n",
+    )
+
+
 def test_a_program_without_its_loader_is_told_apart_from_a_missing_one(node):
     node.add_image(lambda tree: _script(tree / "bin/broken", "#!/no/such/interpreter\n"))
 

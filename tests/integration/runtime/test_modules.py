@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -103,6 +104,16 @@ def test_no_modules_can_be_chosen(node, options):
 
     assert "MPI" not in environment(node, *options)
     assert recorded("shifter_module_none") == (0, "")
+
+
+def test_a_dry_run_names_the_script_that_runs_as_the_user(node):
+    node.configure(module_m_userhook="/bin/prepare")
+
+    told = node.run("--module=m", "--dry-run", "true").stdout
+    as_json = node.run("--module=m", "--dry-run", "--json", "true").stdout
+
+    assert told.splitlines()[-2:] == ["run userhook /bin/prepare", "run 'true'"]
+    assert json.loads(as_json)["userhooks"] == ["/bin/prepare"]
 
 
 def test_modules_may_be_chosen_by_the_environment(node):

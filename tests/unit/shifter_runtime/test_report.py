@@ -111,6 +111,7 @@ def test_a_dry_run_as_json_is_one_object():
         ],
         "environment": {"set": {"A": '"\udcff'}, "unset": ["GONE"], "files": ["/f"]},
         "workdir": "/w",
+        "userhooks": [],
         "command": ["true"],
     }
 
