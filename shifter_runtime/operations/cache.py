@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from shifter_runtime.config import RuntimeConfig
     from shifter_runtime.volumes import Volume
 
-_NOSUID_NODEV = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
 _MKFS = "/usr/sbin/mkfs.xfs"  # where mkfsXfsPath says nothing
 # As mkfs makes it, the root directory is root's; nobody else is to look into a user's cache.
 _MODE = 0o700
@@ -49,7 +48,9 @@ class MountCache:
         self.by_site = by_site
 
     def __str__(self) -> str:
-        flags = restrictions(_NOSUID_NODEV | (syscalls.MOUNT_ATTR_RDONLY if self.read_only else 0))
+        flags = restrictions(
+            syscalls.NOSUID_NODEV | (syscalls.MOUNT_ATTR_RDONLY if self.read_only else 0)
+        )
         return (
             f"mount xfs of {self.size} bytes, in a file in {self.directory}, on {self.target} "
             f"as {self.user.name} ({flags})"
@@ -104,7 +105,7 @@ def _mount(file: int, *, direct: bool) -> int:
     try:
         # Copies of one template have one UUID, of which the kernel would mount but one.
         options = (("source", device.path), ("nouuid", None))
-        return syscalls.make_filesystem("xfs", options, _NOSUID_NODEV)
+        return syscalls.make_filesystem("xfs", options, syscalls.NOSUID_NODEV)
     finally:
         os.close(device.fd)
 

@@ -6,8 +6,6 @@ from __future__ import annotations
 from shifter_runtime import hooks, syscalls
 from shifter_runtime.udi import Udi
 
-_NOSUID_NODEV = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
-
 
 class RunHook:
     """Run a script; what it mounts below its directory is seen in the container.
@@ -31,4 +29,4 @@ class RunHook:
         hooks.run_as_root(self.what, self.path, udi.root, self.seconds)
         syscalls.set_attributes(udi.root, 0, clear=no_links, recursive=False, name=udi.place)
         # /dev is not there yet, so nothing needs devices.
-        syscalls.set_attributes(udi.root, _NOSUID_NODEV, recursive=True, name=udi.place)
+        syscalls.set_attributes(udi.root, syscalls.NOSUID_NODEV, recursive=True, name=udi.place)

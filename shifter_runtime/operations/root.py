@@ -12,7 +12,6 @@ from shifter_runtime.identity import Identity
 from shifter_runtime.image import Image, open_local
 from shifter_runtime.udi import Udi
 
-_NOSUID_NODEV = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
 _READ_ONLY: tuple[tuple[str, str | None], ...] = (("ro", None),)
 # A journal that was not replayed would have to be written, which a read-only device refuses.
 # And whatever an image says that is to be done about damage, which may be to halt the node.
@@ -48,7 +47,7 @@ class MountImage:
         options = (("source", device), *_OPTIONS.get(fstype, _READ_ONLY))
         try:
             return syscalls.make_filesystem(
-                fstype, options, syscalls.MOUNT_ATTR_RDONLY | _NOSUID_NODEV
+                fstype, options, syscalls.MOUNT_ATTR_RDONLY | syscalls.NOSUID_NODEV
             )
         except OSError as error:
             if error.errno not in _REFUSALS:
@@ -81,7 +80,7 @@ class BindImage:
         os.close(source)
         syscalls.set_attributes(
             mount,
-            syscalls.MOUNT_ATTR_RDONLY | _NOSUID_NODEV,
+            syscalls.MOUNT_ATTR_RDONLY | syscalls.NOSUID_NODEV,
             recursive=False,
             propagation=syscalls.MS_PRIVATE,
             name=self.image.path,
@@ -129,7 +128,7 @@ class MountRoot:
 
     def execute(self) -> Udi:
         # Kernels before 6.15 refuse an overlay of mounts that are attached nowhere.
-        layer = syscalls.make_filesystem(self.fstype, self._layer_options(), _NOSUID_NODEV)
+        layer = syscalls.make_filesystem(self.fstype, self._layer_options(), syscalls.NOSUID_NODEV)
         attach_at(layer, self.place)
         upper, work = self.place + "/upper", self.place + "/work"
         os.mkdir(upper, 0o755)
@@ -147,7 +146,7 @@ class MountRoot:
                 ("index", "off"),
                 ("xino", "off"),
             ),
-            _NOSUID_NODEV,
+            syscalls.NOSUID_NODEV,
         )
         # The covered tmpfs is still what the path means, so the overlay goes on top of it.
         attach_at(mount, self.place, keep=True)

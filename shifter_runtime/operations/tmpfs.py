@@ -11,8 +11,6 @@ from shifter_runtime.identity import Identity
 from shifter_runtime.operations.target import open_for
 from shifter_runtime.udi import Udi
 
-_NOSUID_NODEV = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
-
 
 class MountTmpfs:
     """Mount an empty filesystem of the user's own; it ends with the container.
@@ -39,7 +37,7 @@ class MountTmpfs:
             ("gid", str(self.user.gid)),
             *size_option(self.size, f"--mount tmpfs:{self.target}"),
         )
-        mount = syscalls.make_filesystem("tmpfs", options, _NOSUID_NODEV)
+        mount = syscalls.make_filesystem("tmpfs", options, syscalls.NOSUID_NODEV)
         syscalls.attach(mount, target, self.target)
         udi.give(mount, self.user)
         os.close(target)

@@ -12,7 +12,6 @@ from shifter_runtime.operations.target import open_for
 from shifter_runtime.operations.tree import restrictions
 from shifter_runtime.udi import Udi
 
-_NOSUID_NODEV = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
 _MOST_MOUNTS = 4096  # below the container's root
 
 
@@ -30,7 +29,7 @@ class BindVolume:
         self.source = source
         self.target = target
         self.user = user
-        self.attributes = _NOSUID_NODEV | (syscalls.MOUNT_ATTR_RDONLY if read_only else 0)
+        self.attributes = syscalls.NOSUID_NODEV | (syscalls.MOUNT_ATTR_RDONLY if read_only else 0)
 
     def __str__(self) -> str:
         flags = restrictions(self.attributes)

@@ -11,13 +11,12 @@ import os
 import pty
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.integration.attacks.conftest import as_user, in_own_mounts
-from tests.integration.runtime.node import ALICE, GROUP, IMAGE_ID, PASSWD
+from tests.integration.runtime.node import ALICE, GROUP, IMAGE_ID, PASSWD, wait_until
 
 pytestmark = pytest.mark.root
 
@@ -252,18 +251,12 @@ def test_nothing_is_opened_by_root_once_the_image_is_the_root(node, tmp_path):
     assert set(as_root[:last_of_root]) <= {"umount2", "chdir"}, as_root
 
 
-def wait(condition) -> None:
-    deadline = time.monotonic() + 20
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert condition()
-
-
 @pytest.mark.attack(29)
 def test_processes_of_others_are_as_closed_inside_as_outside(attempts):
     victim = attempts.start("sleep", "30", user=61002)
     try:
-        wait(lambda: Path(f"/proc/{victim.pid}/cmdline").read_bytes().startswith(b"sleep"))
+        program = Path(f"/proc/{victim.pid}/cmdline")
+        wait_until(lambda: program.read_bytes().startswith(b"sleep"), seconds=20)
         words = " ".join(f"/proc/{victim.pid}/{name}" for name in ("mem", "environ", "fd", "maps"))
         inside = attempts.run("sh", "-c", f"for x in {words}; do cat $x 2>&1; ls $x/ 2>&1; done")
         outside = as_user(f"import os; os.kill({victim.pid}, 9)")

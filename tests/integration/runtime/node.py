@@ -10,6 +10,7 @@ import os
 import shutil
 import stat
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -181,6 +182,13 @@ def host_state(prefix: Path) -> list[str]:
     mounts = Path("/proc/self/mounts").read_text().splitlines()
     devices = [_text(path) for path in Path("/sys/block").glob("loop*/loop/backing_file")]
     return sorted(line for line in mounts + devices if str(prefix) in line)
+
+
+def wait_until(happened: Callable[[], object], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.02)
 
 
 def _text(path: Path) -> str:

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from shifter_runtime import loop
-from tests.integration.runtime.node import ALICE, BOB, GROUP, PASSWD, Node, host_state
+from tests.integration.runtime.node import ALICE, BOB, GROUP, PASSWD, Node, host_state, wait_until
 
 
 @pytest.fixture(scope="session")
@@ -44,10 +43,7 @@ def node(installed_node) -> Iterator[Node]:
         home.chmod(0o700)
     yield node
     # The kernel lets go of a loop device a moment after the last process that used it.
-    deadline = time.monotonic() + 5
-    while host_state(node.prefix) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert host_state(node.prefix) == []
+    wait_until(lambda: not host_state(node.prefix), seconds=5)
     shutil.rmtree(node.shared)
     node.shared.mkdir()
     shutil.rmtree(node.images)

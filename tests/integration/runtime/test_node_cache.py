@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.runtime.node import ALICE, BOB, host_state
+from tests.integration.runtime.node import ALICE, BOB, host_state, wait_until
 
 pytestmark = pytest.mark.root
 
@@ -170,10 +170,7 @@ def test_a_launch_that_is_killed_while_it_builds_leaves_nothing(node, caches, ne
 
 
 def wait_until_released(place):
-    deadline = time.monotonic() + 10
-    while backing_files(place) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert backing_files(place) == []
+    wait_until(lambda: not backing_files(place))
     assert list(place.iterdir()) == []
 
 

@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
-from tests.integration.runtime.node import host_state
+from tests.integration.runtime.node import host_state, wait_until
 
 pytestmark = pytest.mark.root
 
@@ -32,10 +30,7 @@ def set_up(batch, *words):
 
 
 def wait_until_released(caches):
-    deadline = time.monotonic() + 10
-    while files_in_use(caches) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert files_in_use(caches) == []
+    wait_until(lambda: not files_in_use(caches))
 
 
 def files_in_use(caches):

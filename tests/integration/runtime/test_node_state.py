@@ -13,17 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.runtime.node import ALICE, IMAGE_ID, host_state
+from tests.integration.runtime.node import ALICE, IMAGE_ID, host_state, wait_until
 
 pytestmark = pytest.mark.root
 
 
 def wait_for_programs(running: list[subprocess.Popen[str]]) -> None:
     """Wait until each launch has become the user's program, which is `sleep`."""
-    deadline = time.monotonic() + 60
-    while any(not _command(process.pid).startswith(b"sleep\0") for process in running):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    for process in running:
+        wait_until(lambda: _command(process.pid).startswith(b"sleep\0"), seconds=60)  # noqa: B023
 
 
 def stop(running: list[subprocess.Popen[str]]) -> None:

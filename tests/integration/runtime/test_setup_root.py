@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.runtime.batch import finish
-from tests.integration.runtime.node import ALICE, BOB, IMAGE_ID, PROJECT, host_state
+from tests.integration.runtime.node import ALICE, BOB, IMAGE_ID, PROJECT, host_state, wait_until
 
 pytestmark = pytest.mark.root
 
@@ -187,10 +187,8 @@ def test_unsetup_leaves_a_busy_container_to_who_is_inside(batch):
 
 
 def wait_until_running(pid: int) -> None:
-    deadline = time.monotonic() + 20
-    while not Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"sh\0-c\0"):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    program = Path(f"/proc/{pid}/cmdline")
+    wait_until(lambda: program.read_bytes().startswith(b"sh\0-c\0"), seconds=20)
 
 
 def test_unsetup_says_what_is_left(batch):
@@ -391,10 +389,7 @@ def test_the_loop_device_is_free_when_nobody_is_inside(batch):
     assert len(host_state(batch.node.prefix)) == 1
     batch.unsetup("--job", "12")
 
-    deadline = time.monotonic() + 5
-    while host_state(batch.node.prefix):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: not host_state(batch.node.prefix), seconds=5)
 
 
 def test_twenty_jobs_at_once_have_a_container_each(batch):
