@@ -42,6 +42,9 @@ def _line(entries: list[keyvalue.Entry], key: str, sentence: str) -> int:
     """Where a key is given; of several lines, the one that says what the sentence is about."""
     lines = [entry for entry in entries if entry.key == key]
     for entry in lines:
+        if any(repr(text.strip()) in sentence for text in (entry.value or "").split(";")):
+            return entry.line
+    for entry in lines:
         words = (entry.value or "").replace(";", " ").replace(",", " ").split()
         named = (word.partition(":")[0] if word.startswith("/") else word for word in words)
         if any(name in sentence for name in named):

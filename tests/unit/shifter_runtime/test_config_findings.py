@@ -100,6 +100,13 @@ def test_what_a_launch_would_fail_for_is_an_error(site, line, error):
     assert errors[0].startswith(f"line 9: {error}")
 
 
+@pytest.mark.parametrize("wrong", ["/home:/etc/passwd", "home:/home", "/home:/etc"])
+def test_of_several_lines_the_one_with_the_wrong_volume_is_named(site, wrong):
+    errors, _ = site("siteFs = /home:/home", f"siteFs = /usr:/usr2;{wrong}")
+
+    assert [error.partition(": ")[0] for error in errors] == ["line 10"]
+
+
 @pytest.mark.parametrize(
     ("line", "warning"),
     [
