@@ -17,7 +17,10 @@ _END = "<!-- end -->\n"
 
 # Where root begins, and what each of these loads is for.
 _ENTRIES = {
-    "each launch": ("shifter_runtime.entry", "shifter_runtime.namespace", "shifter_runtime.plan"),
+    "each launch": (
+        *("shifter_runtime.entry", "shifter_runtime.main"),
+        *("shifter_runtime.namespace", "shifter_runtime.plan"),
+    ),
     "setupRoot, unsetupRoot": (
         *("shifter_runtime.job.setup_root", "shifter_runtime.job.unsetup_root"),
         "shifter_runtime.job.preparing",
