@@ -133,12 +133,15 @@ class _IsLinkError(Exception):
         self.target = target
 
 
-def _open_directory(name: str, parent: int | None, path: str) -> int:
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+def _open(name: str, flags: int, parent: int | None, path: str) -> int:
     try:
-        fd = os.open(name, flags, dir_fd=parent)
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     except OSError as error:
         raise UntrustedPathError(f"cannot open {path}: {error.strerror}") from error
+
+
+def _open_directory(name: str, parent: int | None, path: str) -> int:
+    fd = _open(name, os.O_RDONLY | os.O_DIRECTORY, parent, path)
     _require_only_root_writes(fd, path, name)
     return fd
 
@@ -160,11 +163,7 @@ def _open_name(
 
 def _open_file(name: str, directory: int | None, path: str) -> int:
     # O_NONBLOCK: a FIFO must not keep root waiting.
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-    try:
-        fd = os.open(name, flags, dir_fd=directory)
-    except OSError as error:
-        raise UntrustedPathError(f"cannot open {path}: {error.strerror}") from error
+    fd = _open(name, os.O_RDONLY | os.O_NONBLOCK, directory, path)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise UntrustedPathError(f"{path} is not a regular file")
@@ -173,11 +172,7 @@ def _open_file(name: str, directory: int | None, path: str) -> int:
 
 
 def _open_mount_point(name: str, parent: int | None, path: str) -> int:
-    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        fd = os.open(name, flags, dir_fd=parent)
-    except OSError as error:
-        raise UntrustedPathError(f"cannot open {path}: {error.strerror}") from error
+    fd = _open(name, os.O_PATH | os.O_DIRECTORY, parent, path)
     owner = os.fstat(fd).st_uid
     if parent is not None and owner != 0 and os.fstat(parent).st_mode & 0o022:
         os.close(fd)
