@@ -18,7 +18,8 @@ pytestmark = pytest.mark.root
 COMMON = {f"shifter_common.{name}" for name in ("errors", "keyvalue", "metadata", "reference")}
 ALWAYS = {
     *("shifter_common", *COMMON),
-    *("shifter_runtime", "shifter_runtime.job", "shifter_runtime.job.joining"),
+    *("shifter_runtime", "shifter_runtime.bundle"),
+    *("shifter_runtime.job", "shifter_runtime.job.joining"),
     *(f"shifter_runtime.{name}" for name in ("config", "config_keys", "environment", "errors")),
     *(f"shifter_runtime.{name}" for name in ("identity", "image", "lookup", "main", "node")),
     *(f"shifter_runtime.{name}" for name in ("process", "request", "syscalls", "trust")),
@@ -30,8 +31,6 @@ BUILDING = {
     "shifter_runtime.operations.tree",
 }
 JOINING = {"shifter_runtime.job.record"}
-# What the rest is found by, where `install` has put all into one file.
-FINDING = {"shifter_runtime.bundle"}
 # Of the interpreter's own, beside what it has loaded before us.
 INTERPRETERS = {
     *("__future__", "_collections_abc", "_ctypes", "_stat", "errno", "gc", "genericpath", "grp"),
@@ -79,4 +78,4 @@ def loaded(done: subprocess.CompletedProcess[str]) -> set[str]:
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.returncode == 0
-    return set(done.stderr.split()) - set(bare.stdout.split()) - INTERPRETERS - FINDING
+    return set(done.stderr.split()) - set(bare.stdout.split()) - INTERPRETERS
