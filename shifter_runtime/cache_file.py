@@ -20,13 +20,11 @@ import errno
 import os
 import stat
 
-from shifter_runtime import trust
 from shifter_runtime.errors import SetupError, VolumeError
 from shifter_runtime.identity import AsUser, Identity
 
 _READ_WRITE = os.O_RDWR | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS)
-_CACHE_TYPE = "xfs"
 _LISTABLE = stat.S_IRGRP | stat.S_IROTH
 _HINTS = {
     errno.EFBIG: ": ask for a smaller size, or raise the limit (ulimit -f)",
@@ -34,19 +32,14 @@ _HINTS = {
 }
 
 
-def create(directory: str, size: int, user: Identity, allowed_types: list[str]) -> int:
-    """A new file of `size` bytes, all of them holes; it is gone when nothing holds it any more.
-
-    `allowed_types` are the filesystems that it may be made on, by the names that the kernel has for
-    them; none means any.
-    """
+def create(directory: str, size: int, user: Identity) -> int:
+    """A new file of `size` bytes, all of them holes; it is gone when nothing holds it any more."""
     with AsUser(user):
         try:
             place = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise _failure(f"cannot open perNodeCachePath {directory}", error) from error
     try:
-        _require_allowed_type(place, directory, allowed_types)
         with AsUser(user):
             file = _create_without_name(place, directory)
             if file is None:
@@ -55,41 +48,6 @@ def create(directory: str, size: int, user: Identity, allowed_types: list[str]) 
     finally:
         os.close(place)
     return file
-
-
-def _require_allowed_type(place: int, directory: str, allowed_types: list[str]) -> None:
-    # Old files say xfs alone, and mean what a cache is made of; that says nothing of the place.
-    if set(allowed_types) <= {_CACHE_TYPE}:
-        return
-    fstype = _filesystem_type(place)
-    # What FUSE mounts is `fuse.glusterfs`, say; sites write either.
-    if fstype not in allowed_types and fstype.removeprefix("fuse.") not in allowed_types:
-        raise SetupError(
-            f"perNodeCachePath {directory} is on {fstype}, which perNodeCacheAllowedFsType does "
-            f"not allow ({' '.join(allowed_types)}): ask the administrator"
-        )
-
-
-def _filesystem_type(place: int) -> str:
-    """What the kernel calls the filesystem that a descriptor is open on."""
-    mount_id = ""
-    for line in _read(f"/proc/self/fdinfo/{place}").split("\n"):
-        name, _, value = line.partition(":")
-        if name == "mnt_id":
-            mount_id = value.strip()
-    for line in _read("/proc/self/mountinfo").split("\n"):
-        mount, _, source = line.partition(" - ")
-        if mount.partition(" ")[0] == mount_id:
-            return source.partition(" ")[0]
-    return "an unknown filesystem"
-
-
-def _read(path: str) -> str:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.fsdecode(trust.read_all(fd, path))
-    finally:
-        os.close(fd)
 
 
 def _create_without_name(place: int, directory: str) -> int | None:

@@ -234,8 +234,8 @@ KEYS: dict[str, Key] = {
         "how large one perNodeCache may be, for example 200G",
     ),
     "perNodeCacheAllowedFsType": (
-        *("per_node_cache_allowed_fs_type", _words, EMPTY_LIST),
-        "filesystems that perNodeCachePath may be on; unset, or xfs alone: any",
+        *("per_node_cache_allowed_fs_type", _comma_words, EMPTY_LIST),
+        "kinds of filesystem that a perNodeCache may be; all are xfs, so without that: none",
     ),
     "imageGateway": (
         *("image_gateway", _words, EMPTY_LIST),

@@ -42,7 +42,6 @@ class MountCache:
         self.target = target
         self.user = user
         self.directory = config.per_node_cache_path
-        self.allowed_types = config.per_node_cache_allowed_fs_type
         self.mkfs = config.mkfs_xfs_path or _MKFS
         self.read_only = read_only
         self.by_site = by_site
@@ -76,7 +75,7 @@ class MountCache:
         return open_for(self.user, udi, self.target, is_directory=True)
 
     def _make_filesystem(self) -> int:
-        file = cache_file.create(self.directory, self.size, self.user, self.allowed_types)
+        file = cache_file.create(self.directory, self.size, self.user)
         try:
             self._write_empty(file)
             try:
@@ -129,6 +128,12 @@ def _checked_size(cache: CacheSpec, config: RuntimeConfig) -> int:
     if not config.per_node_cache_path:
         raise VolumeError(
             "perNodeCache cannot be had here: the site sets no perNodeCachePath in udiRoot.conf"
+        )
+    allowed = config.per_node_cache_allowed_fs_type
+    if allowed and cache.filesystem not in allowed:
+        raise VolumeError(
+            f"perNodeCache with fs={cache.filesystem} is not allowed here "
+            f"(perNodeCacheAllowedFsType: {' '.join(allowed)})"
         )
     if limit is not None and cache.size > limit:
         raise VolumeError(f"perNodeCache may have at most {limit} bytes (perNodeCacheSizeLimit)")

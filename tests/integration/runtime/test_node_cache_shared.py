@@ -152,22 +152,3 @@ def test_who_may_not_write_there_has_no_cache(node, place):
 
     assert done.returncode == 1
     assert f"cannot make a file in perNodeCachePath {place}: Permission denied" in done.stderr
-
-
-@pytest.mark.parametrize("name", ["fuse.glusterfs", "glusterfs"])
-def test_its_type_can_be_allowed(node, place, name):
-    node.configure(perNodeCachePath=place, perNodeCacheAllowedFsType=name)
-
-    assert node.run(CACHE, "true").returncode == 0
-
-
-def test_its_type_can_be_forbidden(node, place):
-    node.configure(perNodeCachePath=place, perNodeCacheAllowedFsType="xfs lustre")
-
-    assert "is on fuse.glusterfs, which" in node.run(CACHE, "true").stderr
-
-
-def test_files_of_the_original_that_allow_xfs_mean_what_a_cache_is_made_of(node, place):
-    node.configure(perNodeCachePath=place, perNodeCacheAllowedFsType="xfs")
-
-    assert node.run(CACHE, "true").returncode == 0

@@ -55,7 +55,7 @@ SEEN_BY = {
     "perNodeCachePath": "test_node_cache.py::test_without_a_place_there_are_no_caches",
     "perNodeCacheSizeLimit": "test_node_cache.py::test_the_sites_limit_holds",
     "perNodeCacheAllowedFsType": (
-        "test_node_cache.py::test_only_filesystems_that_the_site_allows_are_used"
+        "test_node_cache.py::test_only_filesystems_that_the_site_allows_are_made"
     ),
     "mkfsXfsPath": "test_node_cache.py::test_mkfs_runs_once_for_each_size",
     "imageGateway": "test_a_gateway_that_is_dead_or_hangs_is_passed_over",

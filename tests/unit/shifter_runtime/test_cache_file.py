@@ -30,9 +30,7 @@ def place(tmp_path, monkeypatch):
 
 
 def create(place, **changes):
-    return cache_file.create(
-        str(place), **({"size": 1 << 20, "user": SOMEBODY, "allowed_types": []} | changes)
-    )
+    return cache_file.create(str(place), **({"size": 1 << 20, "user": SOMEBODY} | changes))
 
 
 def test_a_file_with_a_name_loses_it_at_once(place):
