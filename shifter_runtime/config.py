@@ -69,6 +69,7 @@ class RuntimeConfig:
     rootfs_type: str
     allow_local_chroot: bool
     image_owners: list[str]
+    image_read_ahead: int
     per_node_cache_path: str
     per_node_cache_size_limit: int | None
     per_node_cache_allowed_fs_type: list[str]

@@ -225,6 +225,10 @@ KEYS: dict[str, Key] = {
         *("image_owners", _words, EMPTY_LIST),
         "users other than root whose files below imagePath are trusted as images",
     ),
+    "imageReadAhead": (
+        *("image_read_ahead", _size, 0),
+        "how much of an image a node reads in the background when it mounts it, such as 512M",
+    ),
     "perNodeCachePath": (
         *("per_node_cache_path", _optional_path, ""),
         "the directory for the files behind perNodeCache volumes (root's, mode 1733); unset: none",

@@ -30,11 +30,12 @@ _CONFIG_RESERVED = 64  # struct loop_config: fd, block_size, info, reserved[8]
 class LoopDevice:
     """A device backed by a file; it stays while `fd` or a mount holds it."""
 
-    __slots__ = ("fd", "path")
+    __slots__ = ("fd", "is_new", "path")
 
-    def __init__(self, path: str, fd: int) -> None:
+    def __init__(self, path: str, fd: int, *, is_new: bool) -> None:
         self.path = path
         self.fd = fd
+        self.is_new = is_new  # made for this launch, not found
 
 
 def attach(image: int) -> LoopDevice:
@@ -77,7 +78,7 @@ def _find(image: int) -> LoopDevice | None:
         except OSError:
             continue  # no node for it here, or it is being released at this moment
         if _backs(fd, path, wanted):
-            return LoopDevice(path, fd)
+            return LoopDevice(path, fd, is_new=False)
         os.close(fd)
     return None
 
@@ -166,7 +167,7 @@ def _configure_free(control: int, file: int, flags: int) -> LoopDevice | None:
         if error.errno in (errno.EBUSY, errno.EAGAIN, errno.ENXIO):
             return None
         raise SetupError(f"cannot attach a file to {path}: {error.strerror}") from error
-    return LoopDevice(path, fd)
+    return LoopDevice(path, fd, is_new=True)
 
 
 def _configuration(file: int, flags: int) -> bytes:

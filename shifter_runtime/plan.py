@@ -87,7 +87,9 @@ def make(
 def _image(image: Image, config: RuntimeConfig, user: Identity) -> MountImage | BindImage:
     if image.is_local:
         return BindLocal(image, config.loop_mount, user)
-    return (BindImage if image.is_directory else MountImage)(image, config.loop_mount)
+    if image.is_directory:
+        return BindImage(image, config.loop_mount)
+    return MountImage(image, config.loop_mount, config.image_read_ahead)
 
 
 def _root(image: Image, request: Request, config: RuntimeConfig, user: Identity) -> MountRoot:

@@ -135,6 +135,7 @@ ONLY_CALLER = {
         *(f"shifter_runtime/job/{module}.py" for module in ("hosts", "sshd")),
         "shifter_runtime/lookup.py",
         "shifter_runtime/operations/own_view.py",
+        "shifter_runtime/read_ahead.py",
         "shifter_runtime/xfs.py",
     },
     "exec": {

@@ -52,6 +52,7 @@ SEEN_BY = {
         "test_local_image.py::test_a_site_that_does_not_allow_directories_refuses_them"
     ),
     "imageOwners": "test_trust.py::test_the_gateways_account_may_write_images",
+    "imageReadAhead": "test_read_ahead.py::test_an_image_is_read_before_it_is_asked_for",
     "perNodeCachePath": "test_node_cache.py::test_without_a_place_there_are_no_caches",
     "perNodeCacheSizeLimit": "test_node_cache.py::test_the_sites_limit_holds",
     "perNodeCacheAllowedFsType": (
