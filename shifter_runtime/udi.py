@@ -17,6 +17,7 @@ from shifter_runtime.errors import SetupError
 from shifter_runtime.identity import AsUser, Identity
 
 _RESOLVE = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
+_MOST_LOOKUPS = 10_000  # each takes some microseconds
 
 
 class Udi:
@@ -40,9 +41,22 @@ class Udi:
     def open(self, path: str, flags: int = os.O_PATH, user: Identity | None = None) -> int:
         """A descriptor of what `path` means inside the container, for `user` or for root."""
         if user is None:
-            return syscalls.open_in(self.root, path, flags, _RESOLVE)
+            return self._open(path, flags)
         with AsUser(user):
-            return syscalls.open_in(self.root, path, flags, _RESOLVE)
+            return self._open(path, flags)
+
+    def _open(self, path: str, flags: int) -> int:
+        """Look up again where the kernel cannot tell whether `..` in a link has led outside.
+
+        It cannot whenever something is renamed or mounted at that moment, anywhere on the node by
+        anybody (openat2(2), EAGAIN).
+        """
+        for _ in range(_MOST_LOOKUPS):
+            try:
+                return syscalls.open_in(self.root, path, flags, _RESOLVE)
+            except BlockingIOError:
+                continue
+        return syscalls.open_in(self.root, path, flags, _RESOLVE)
 
     def place_of(self, fd: int) -> str:
         """The path, inside the container, of the object that `fd` is open on."""

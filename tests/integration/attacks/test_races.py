@@ -340,3 +340,22 @@ def test_mount_points_that_a_user_can_replace_bring_no_mount_and_no_file_elsewhe
         in_own_mounts(race)
 
     assert picture(outside) == before
+
+
+@pytest.mark.attack(15)
+def test_who_renames_without_a_pause_keeps_nobody_else_from_his_container(node, swapping):
+    """While anything is renamed, the kernel says of `..` in a container that it cannot tell."""
+    link = "data/" * 3 + "../" * 3 + "data"
+    node.add_image(
+        lambda tree: (tree / "data/data/data").mkdir(parents=True)
+        or (tree / "link").symlink_to(link)
+    )
+    names = [node.shared / str(BOB) / name for name in ("one", "other")]
+    for name in names:
+        name.mkdir()
+        os.chown(name, BOB, BOB)
+
+    with swapping(*names, user=BOB):
+        launches = [node.run(f"--volume=/shared/{ALICE}:/link/x", "true") for _ in range(20)]
+
+    assert {done.stderr for done in launches} == {""}
