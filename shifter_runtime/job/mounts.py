@@ -13,15 +13,20 @@ _ATTEMPTS = 10
 _PAUSE = 100_000  # microseconds
 
 
-def below(path: str) -> list[str]:
-    """The mount points at and below `path`, in the order of their mounting."""
+def table() -> list[tuple[str, list[str]]]:
+    """Each mount point that this process sees, with what is set for it, as they were mounted."""
     fd = os.open(_TABLE, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        table = trust.read_all(fd, _TABLE)
+        lines = trust.read_all(fd, _TABLE).splitlines()
     finally:
         os.close(fd)
-    points = (_unescaped(line.split(b" ")[4]) for line in table.splitlines())
-    return [point for point in points if f"{point}/".startswith(f"{path}/")]
+    fields = (line.split(b" ") for line in lines)
+    return [(_unescaped(each[4]), os.fsdecode(each[5]).split(",")) for each in fields]
+
+
+def below(path: str) -> list[str]:
+    """The mount points at and below `path`, in the order of their mounting."""
+    return [point for point, _ in table() if f"{point}/".startswith(f"{path}/")]
 
 
 def detach_all(path: str) -> list[str]:

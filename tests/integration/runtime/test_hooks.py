@@ -238,6 +238,45 @@ def test_no_link_of_an_image_leads_a_script_of_root_outside(node, hook, tmp_path
     assert [path.name for path in outside.iterdir()] == ["kept"]
 
 
+@pytest.mark.parametrize("key", ROOT_HOOKS[1:])
+def test_no_link_of_a_users_in_what_the_site_mounts_leads_a_script_of_root_outside(
+    node, hook, tmp_path, key
+):
+    """The image brings /shared, where alice may make links, to where the script writes."""
+    limits = tmp_path / "limits"
+    limits.write_text("of the node\n")
+    trap = node.shared / str(ALICE) / "conf"
+    trap.symlink_to(tmp_path)
+    os.chown(trap, ALICE, ALICE, follow_symlinks=False)
+
+    def make(tree):
+        (tree / f"etc/site/{ALICE}/conf").mkdir(parents=True)
+        (tree / "shared").symlink_to("etc/site")
+
+    node.add_image(make)
+    hook(f"echo of the site >etc/site/{ALICE}/conf/limits\n", key)
+
+    assert "limits" in refusal(node)
+    assert limits.read_text() == "of the node\n"
+
+
+def test_a_site_s_own_rule_against_links_outlives_the_scripts(node, hook):
+    place = node.shared / "without links"
+    place.mkdir()
+    (place / "link").symlink_to("file")
+    (place / "file").write_text("text\n")
+    hook("true\n", "sitePostMountHook", siteFs=f"{node.shared}:/shared:rec")
+    subprocess.run(["mount", "--bind", place, place], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,nosymfollow", place], check=True)
+        done = node.run("cat", "/shared/without links/file", "/shared/without links/link")
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+    assert done.stdout == "text\n"
+    assert "Too many levels of symbolic links" in done.stderr
+
+
 def test_an_image_whose_etc_is_a_link_outside_has_an_etc_of_its_own_for_scripts(
     node, hook, tmp_path
 ):
