@@ -18,6 +18,8 @@ from shifter_runtime import request as requests
 from shifter_runtime.errors import SetupError, UsageError
 from shifter_runtime.job import account, hosts, options, preparing, ssh_plan
 from shifter_runtime.job.caller import require_root, say, take_known_surroundings
+from shifter_runtime.job.joining import NODE
+from shifter_runtime.operations.closed_root import CloseRoot
 from shifter_runtime.operations.root import SealRoot
 
 TYPE_CHECKING = False
@@ -81,6 +83,8 @@ def run(config_path: str, words: list[str]) -> None:
             request, image.image_id, image.metadata, config, [each.variables for each in modules]
         )
         _add_last(plan, ssh_plan.operations(chosen.ssh_key, user, config, variables))
+    if chosen.job == NODE:
+        _add_last(plan, [CloseRoot(user)])
     problem = hosts.problem_of(chosen.nodes, user, config)
     if problem:
         _say(problem)

@@ -347,8 +347,9 @@ def test_who_renames_without_a_pause_keeps_nobody_else_from_his_container(node, 
     """While anything is renamed, the kernel says of `..` in a container that it cannot tell."""
     link = "data/" * 3 + "../" * 3 + "data"
     node.add_image(
-        lambda tree: (tree / "data/data/data").mkdir(parents=True)
-        or (tree / "link").symlink_to(link)
+        lambda tree: (
+            (tree / "data/data/data").mkdir(parents=True) or (tree / "link").symlink_to(link)
+        )
     )
     names = [node.shared / str(BOB) / name for name in ("one", "other")]
     for name in names:

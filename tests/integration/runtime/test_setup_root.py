@@ -145,6 +145,28 @@ def test_nothing_of_a_jobs_container_is_mounted_on_the_node(batch):
     assert {line.split(" - ")[1].split()[0] for line in batch.mounts()} == {"tmpfs", "nsfs"}
 
 
+def test_what_the_node_shows_of_a_container_is_its_users_and_roots_alone(batch):
+    """Its image may be private, and a volume may lie where nobody else can come."""
+    batch.node.add_image(
+        lambda tree: (tree / "data/private").write_text("of alice\n"), meta=f"USERACL: {ALICE}\n"
+    )
+    source = batch.node.shared / str(ALICE) / "open"
+    source.mkdir()
+    (source / "file").write_text("of alice\n")
+    os.chown(source, ALICE, ALICE)
+    assert batch.setup("-v", f"/shared/{ALICE}/open:/mnt").returncode == 0
+    place = batch.node.prefix / "udi"
+
+    for name in ("data/private", "mnt/file"):
+        seen = {user: batch.run("cat", place / name, user=user) for user in (0, ALICE, BOB)}
+        assert seen[0].stdout == seen[ALICE].stdout == "of alice\n"
+        assert (seen[BOB].stdout, "Permission denied" in seen[BOB].stderr) == ("", True)
+    assert batch.run("ls", place, user=BOB).returncode != 0
+    volume = f"--volume=/shared/{ALICE}/open:/mnt"
+    assert batch.joined(volume) == "node"
+    assert batch.shifter(volume, "cat", "/mnt/file").stdout == "of alice\n"
+
+
 def test_unsetup_compares_mount_points_by_component(batch):
     """(m) 14: what merely begins with the name of udiMount is somebody else's."""
     neighbour = f"{batch.node.prefix}/udi-other"
