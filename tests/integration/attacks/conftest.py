@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import pickle
+import pty
 import shutil
 import subprocess
+import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -91,6 +94,38 @@ def as_user(code: str, *words: object, user: int = ALICE, **options: Any) -> str
         **({"extra_groups": [], "cwd": "/"} | options),
     )  # fmt: skip
     return done.stdout
+
+
+def start_on_terminal(
+    *command: object, before: Callable[[], Any] = lambda: None, **options: Any
+) -> tuple[subprocess.Popen[bytes], int]:
+    """A program of a user's with a terminal that is its own, and the other end of that.
+
+    When this returns, the program has been executed: keys reach nothing of the tests.
+    """
+    terminal, inner = pty.openpty()
+
+    def take_terminal() -> None:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        before()
+
+    process = subprocess.Popen(
+        list(map(str, command)), stdin=inner, stdout=inner, stderr=inner, user=ALICE, group=ALICE,
+        extra_groups=[ALICE], start_new_session=True, preexec_fn=take_terminal,
+        **({"cwd": "/"} | options),
+    )  # fmt: skip
+    os.close(inner)
+    return process, terminal
+
+
+def read_terminal(terminal: int) -> bytes:
+    """Everything that is said until nobody has the other end open."""
+    said = b""
+    with contextlib.suppress(OSError):  # EIO: the end
+        while piece := os.read(terminal, 4096):
+            said += piece
+    os.close(terminal)
+    return said
 
 
 def in_own_mounts(function: Callable[[], Any]) -> Any:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import pty
 import random
 import resource
 import shutil
@@ -17,7 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.attacks.conftest import as_user, in_own_mounts
+from tests.integration.attacks.conftest import (
+    as_user,
+    in_own_mounts,
+    read_terminal,
+    start_on_terminal,
+)
 from tests.integration.runtime.node import ALICE, BOB, IMAGE_ID, PASSWD
 
 pytestmark = pytest.mark.root
@@ -313,29 +317,17 @@ def test_no_core_of_root_is_dumped(node):
     home = node.shared / str(ALICE)
     moments = random.Random(6)
     for _ in range(20):
-        child, terminal = pty.fork()
-        if child == 0:
-            resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY,) * 2)
-            os.chdir(home)
-            os.setgroups([])
-            os.setresgid(ALICE, ALICE, ALICE)
-            os.setresuid(ALICE, ALICE, ALICE)
-            os.execv(node.launcher, [node.launcher, f"--image=id:{IMAGE_ID}", "sleep", "0"])
-        time.sleep(moments.uniform(0.004, 0.03))
+        process, terminal = start_on_terminal(
+            *(node.launcher, f"--image=id:{IMAGE_ID}", "sleep", "0"),
+            before=limit(resource.RLIMIT_CORE, resource.RLIM_INFINITY),
+            cwd=home,
+        )
+        time.sleep(moments.uniform(0, 0.03))
         os.write(terminal, b"\x1c")
-        _drain(terminal)
-        os.waitpid(child, 0)
+        read_terminal(terminal)
+        process.wait(timeout=20)
 
     assert list(home.iterdir()) == []
-
-
-def _drain(terminal: int) -> bytes:
-    said = b""
-    with contextlib.suppress(OSError):  # EIO: nobody has the terminal open any more
-        while piece := os.read(terminal, 4096):
-            said += piece
-    os.close(terminal)
-    return said
 
 
 def status_of(node, **options) -> dict[str, str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pty
 import signal
 import time
 from pathlib import Path
@@ -17,7 +16,12 @@ from pathlib import Path
 import pytest
 
 from tests.hostile_images import picture
-from tests.integration.attacks.conftest import as_user, rounds
+from tests.integration.attacks.conftest import (
+    as_user,
+    read_terminal,
+    rounds,
+    start_on_terminal,
+)
 from tests.integration.runtime.node import ALICE, IMAGE_ID, host_state
 
 pytestmark = [pytest.mark.root, pytest.mark.attack(5)]
@@ -187,35 +191,28 @@ def test_keys_of_the_terminal_at_any_moment_leave_nothing(node, key):
     """Ctrl-C, Ctrl-\\, Ctrl-Z and a terminal that goes away: the kernel sends these signals."""
     said = b""
     for number in range(rounds(30)):
-        child, terminal = pty.fork()
-        if child == 0:
-            os.setgroups([])
-            os.setresgid(ALICE, ALICE, ALICE)
-            os.setresuid(ALICE, ALICE, ALICE)
-            os.chdir("/")
-            os.execv(node.launcher, [node.launcher, f"--image=id:{IMAGE_ID}", *WORDS])
+        process, terminal = start_on_terminal(node.launcher, f"--image=id:{IMAGE_ID}", *WORDS)
         time.sleep(0.0007 * (number % 40))
         for _ in range(3):
             if key is not None:
                 with contextlib.suppress(OSError):
                     os.write(terminal, key)
-        os.close(terminal) if key is None else None
-        if key == b"\x1a":
-            time.sleep(0.001)
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child, signal.SIGCONT)
+        if key is None:
+            os.close(terminal)
+        elif key == b"\x1a":
+            _continue_until_the_end(process)
         if key is not None:
-            said += _read_all(terminal)
-        os.waitpid(child, 0)
+            said += read_terminal(terminal)
+        process.wait(timeout=20)
 
     assert b"Traceback" not in said and b"internal error" not in said
     assert node.run("id", "-u").stdout == f"{ALICE}\n"
 
 
-def _read_all(terminal):
-    said = b""
-    with contextlib.suppress(OSError):
-        while piece := os.read(terminal, 4096):
-            said += piece
-    os.close(terminal)
-    return said
+def _continue_until_the_end(process):
+    """The key may take effect a moment later than this looks."""
+    deadline = time.monotonic() + 20
+    while process.poll() is None and time.monotonic() < deadline:
+        if _state(process.pid) == "T":
+            os.kill(process.pid, signal.SIGCONT)
+        time.sleep(0.001)

@@ -7,15 +7,18 @@ each must be no more inside than outside.
 
 from __future__ import annotations
 
-import os
-import pty
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.integration.attacks.conftest import as_user, in_own_mounts
+from tests.integration.attacks.conftest import (
+    as_user,
+    in_own_mounts,
+    read_terminal,
+    start_on_terminal,
+)
 from tests.integration.runtime.node import ALICE, GROUP, IMAGE_ID, PASSWD, wait_until
 
 pytestmark = pytest.mark.root
@@ -100,21 +103,9 @@ def test_the_terminal_is_the_callers_and_takes_no_more_from_inside(attempts):
         ("outside", [attempts.attempts, "terminal"]),
         ("inside", [attempts.launcher, f"--image=id:{IMAGE_ID}", "attempts", "terminal"]),
     ):
-        child, terminal = pty.fork()
-        if child == 0:
-            os.setgroups([ALICE])
-            os.setresgid(ALICE, ALICE, ALICE)
-            os.setresuid(ALICE, ALICE, ALICE)
-            os.chdir("/")
-            os.execv(words[0], list(map(str, words)))
-        text = b""
-        try:
-            while piece := os.read(terminal, 4096):
-                text += piece
-        except OSError:  # EIO: the end
-            pass
-        os.close(terminal)
-        os.waitpid(child, 0)
+        process, terminal = start_on_terminal(*words)
+        text = read_terminal(terminal)
+        process.wait(timeout=20)
         said[place] = results(text.decode())
 
     assert said["inside"].keys() == said["outside"].keys() and said["inside"]

@@ -99,22 +99,34 @@ class Sanitized:
         output, said = os.memfd_create("output"), os.memfd_create("said")
         child = os.fork()
         if child == 0:
-            directory = os.open("/", os.O_RDONLY)
-            for number in opened:
-                os.dup2(directory, number, inheritable=True)
-            os.dup2(output, 1)
-            os.dup2(said, 2)
-            for number in closed:
-                os.close(number)
-            arguments = (ctypes.c_char_p * (len(words) + 1))(*words, None)
-            environment = (ctypes.c_char_p * (len(variables) + 1))(*variables, None)
-            self._libc.execve(os.fsencode(self.launcher), arguments, environment)
-            os._exit(99)
+            try:
+                self._execute(words, variables, closed, opened, (output, said))
+            finally:
+                os._exit(99)
         _, status = os.waitpid(child, 0)
         report, complaint = (os.pread(fd, os.fstat(fd).st_size, 0) for fd in (output, said))
         os.close(output)
         os.close(said)
         return _understood(report, os.waitstatus_to_exitcode(status), complaint)
+
+    def _execute(
+        self,
+        words: list[bytes],
+        variables: list[bytes],
+        closed: set[int],
+        opened: list[int],
+        streams: tuple[int, int],
+    ) -> None:
+        directory = os.open("/", os.O_RDONLY)
+        for number in opened:
+            os.dup2(directory, number, inheritable=True)
+        for number, stream in enumerate(streams, start=1):
+            os.dup2(stream, number)
+        for number in closed:
+            os.close(number)
+        arguments = (ctypes.c_char_p * (len(words) + 1))(*words, None)
+        environment = (ctypes.c_char_p * (len(variables) + 1))(*variables, None)
+        self._libc.execve(os.fsencode(self.launcher), arguments, environment)
 
 
 def _understood(report: bytes, status: int, said: bytes) -> Report:
