@@ -94,7 +94,7 @@ def test_an_update_leaves_configuration_alone_and_nothing_half_made(installation
     assert {".installed", "bin", "etc", "lib", "sbin", "venv"} <= before
     assert os.listdir(installation.prefix / "lib") == ["shifter"]
     assert set(os.listdir(installation.prefix / "bin")) == {
-        *("shifter", "shifterimg", "shifter-gateway")
+        *("shifter", "shifter-admin", "shifterimg", "shifter-gateway")
     }
 
 
