@@ -102,7 +102,7 @@ def run(config_path: str, words: list[str], variables: dict[str, str], ignored: 
             _show_plan(plan, request, image, config, command, directory, modules)
             _tell_timing(request, steps)
             return 0
-        _build(plan, request, step)
+        _build(plan, user, request, step)
     step("enter the container")
     identity.become(user)
     os.umask(umask)
@@ -152,12 +152,14 @@ def _plan(
     return plans.make(image, request, config, user, files, imported, modules)
 
 
-def _build(plan: Plan, request: Request, step: Callable[[str], None]) -> None:
+def _build(
+    plan: Plan, user: identity.Identity, request: Request, step: Callable[[str], None]
+) -> None:
     from shifter_runtime import namespace  # here: a launch that joins builds nothing
 
     if request.timing:
         _watch(plan, step)
-    namespace.enter(plan)
+    namespace.enter(plan, user)
 
 
 def _environment(

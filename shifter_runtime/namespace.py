@@ -13,14 +13,16 @@ import sys
 
 from shifter_runtime import syscalls
 from shifter_runtime.errors import SetupError
+from shifter_runtime.identity import CountedAs, Identity
 from shifter_runtime.image import MOUNTABLE
 from shifter_runtime.plan import Plan
 from shifter_runtime.udi import Udi
 
 
-def enter(plan: Plan) -> None:
+def enter(plan: Plan, user: Identity) -> None:
     """Build what `plan` says, seen by nobody else, and make it this process's root."""
-    take_own()
+    with CountedAs(user):
+        take_own()
     udi = build(plan)
     sys.meta_path.clear()  # whatever was imported from here on would come out of the image
     change_root(udi)
@@ -53,6 +55,8 @@ def build(plan: Plan) -> Udi:
 
 
 def _reason(error: OSError) -> str:
+    if error.errno == errno.ENOSPC and error.filename == syscalls.MOUNT_NAMESPACE:
+        return "you hold as many already as the kernel lets one user have: end some of them"
     if error.errno == errno.ENOSYS:
         return "this node's kernel is too old: Linux 5.12 or newer is needed"
     if error.errno == errno.ENODEV:  # what fsopen(2) says of a filesystem that it does not know

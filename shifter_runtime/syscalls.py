@@ -20,6 +20,7 @@ AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
 
+MOUNT_NAMESPACE = "mount namespace"  # what errors call it
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
 MS_RDONLY = 1
@@ -60,10 +61,12 @@ LOCK_NB = 4
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+PR_SET_SECUREBITS = 28
 PR_CAPBSET_DROP = 24
 PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
+SECBIT_NO_SETUID_FIXUP = 4
 _CAPABILITY_VERSION_3 = 0x20080522
 
 SIGHUP = 1
@@ -181,7 +184,7 @@ def u64(*numbers: int) -> bytes:
 
 def unshare_mounts() -> None:
     """Give this process a mount namespace of its own: unshare(2)."""
-    checked(_unshare(CLONE_NEWNS), "mount namespace")
+    checked(_unshare(CLONE_NEWNS), MOUNT_NAMESPACE)
 
 
 def unshare_users() -> None:
@@ -191,7 +194,7 @@ def unshare_users() -> None:
 
 def enter_mounts(namespace: int) -> None:
     """Move this process into the mount namespace that a descriptor is open on: setns(2)."""
-    checked(_setns(namespace, CLONE_NEWNS), "mount namespace")
+    checked(_setns(namespace, CLONE_NEWNS), MOUNT_NAMESPACE)
 
 
 def change_propagation(path: str, flags: int) -> None:
