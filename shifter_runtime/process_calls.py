@@ -23,8 +23,14 @@ _LAST_SIGNAL = 64
 _SIG_SETMASK = 2
 _POLLIN = 1
 _POLLFD = 8  # bytes of struct pollfd
-_RLIMITS = (0, 1, 2, 9)  # of processor time, file size, data and address space
 _RLIM_INFINITY = 2**64 - 1
+# Soft and hard limits by number: processor time, file size, data, stack, core, open files, address
+# space. Where there is one, it is what the kernel gives to the first process.
+_LIMITS = {
+    **{0: (_RLIM_INFINITY, _RLIM_INFINITY), 1: (_RLIM_INFINITY, _RLIM_INFINITY)},
+    **{2: (_RLIM_INFINITY, _RLIM_INFINITY), 3: (8 << 20, _RLIM_INFINITY), 4: (0, _RLIM_INFINITY)},
+    **{7: (1024, 4096), 9: (_RLIM_INFINITY, _RLIM_INFINITY)},
+}
 _PIDFD_SEND_SIGNAL = 424
 
 _pidfd_send_signal = call(Long, Long, Long, Long)
@@ -77,6 +83,9 @@ def forget_signals() -> None:
 
 
 def lift_limits() -> None:
-    """Take away the limits that the caller set on this process: prlimit(2)."""
-    for resource in _RLIMITS:
-        _prlimit(0, resource, u64(_RLIM_INFINITY, _RLIM_INFINITY), None)
+    """Take away the limits that the caller set on this process and that programs fail of.
+
+    prlimit(2); root without CAP_SYS_RESOURCE cannot lift them all.
+    """
+    for resource, (soft, hard) in _LIMITS.items():
+        checked(_prlimit(0, resource, u64(soft, hard), None), "limits of the caller")

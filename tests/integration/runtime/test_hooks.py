@@ -142,6 +142,20 @@ def _spoil_signals_and_limits() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
 
 
+def test_no_limit_of_the_caller_makes_a_command_of_a_script_fail(node, hook):
+    """A script that goes on after that would have left out what it is for."""
+    hook("{ python3 -c 'print(42)'; ulimit -s; ulimit -c; ulimit -n; } >said\n")
+    spoilt = {resource.RLIMIT_STACK: 64 << 10, resource.RLIMIT_CORE: -1, resource.RLIMIT_NOFILE: 12}
+
+    def spoil() -> None:
+        for kind, limit in spoilt.items():
+            resource.setrlimit(kind, (limit, resource.getrlimit(kind)[1]))
+
+    done = node.run("cat", "/said", preexec_fn=spoil)
+
+    assert (done.stdout, done.stderr) == ("42\n8192\n0\n1024\n", "")
+
+
 def test_what_a_script_prints_does_not_reach_the_job_s_output(node, hook):
     hook("echo for the log; echo and this >&2\n")
 
