@@ -21,8 +21,10 @@ class Vendor:
     libraries: tuple[str, ...]  # how names start, up to ".so"
     programs: tuple[str, ...]
     directories: tuple[str, ...]  # below --from, beside the usual ones
+    device: str  # the name below /dev of what a node with such a GPU has
     devices: tuple[str, ...]  # how names below /dev start
     texts: tuple[str, ...] = ()  # scripts that programs are links to, below --from
+    self_contained: bool = False  # needs but glibc, and what images have
 
 
 _NVIDIA = Vendor(
@@ -31,14 +33,17 @@ _NVIDIA = Vendor(
         *("libcuda", "libcudadebugger", "libnvidia-ml", "libnvidia-ptxjitcompiler"),
         *("libnvidia-nvvm", "libnvidia-nvvm70", "libnvidia-fatbinaryloader", "libnvidia-compiler"),
         *("libnvidia-gpucomp", "libnvidia-opencl", "libnvidia-allocator", "libnvidia-cfg"),
-        *("libnvidia-pkcs11", "libnvidia-pkcs11-openssl3", "libnvidia-nscq", "libnvidia-tileiras"),
-        *("libnvidia-sandboxutils", "libnvcuvid", "libnvidia-encode", "libnvidia-opticalflow"),
+        # Not libnvidia-pkcs11*: the node's libcrypto, which they need, would be every program's.
+        *("libnvidia-nscq", "libnvidia-tileiras", "libnvidia-sandboxutils"),
+        *("libnvcuvid", "libnvidia-encode", "libnvidia-opticalflow"),
         *("libnvoptix", "libnvidia-rtcore"),
     ),
     programs=(
         *("nvidia-smi", "nvidia-debugdump", "nvidia-cuda-mps-control", "nvidia-cuda-mps-server"),
     ),
     directories=("lib64/nvidia", "lib/nvidia", "nvidia/lib64", "nvidia/lib"),
+    self_contained=True,
+    device="nvidiactl",
     devices=("nvidia",),
 )
 _AMD = Vendor(
@@ -49,6 +54,7 @@ _AMD = Vendor(
     ),
     programs=("rocm-smi", "rocminfo", "rocm_agent_enumerator", "amd-smi"),
     directories=("rocm/lib", "rocm/lib64", "amdgpu/lib/x86_64-linux-gnu"),
+    device="kfd",
     devices=("kfd", "dri"),
     texts=("libexec/rocm_smi",),
 )
@@ -67,10 +73,16 @@ def gather(
     leave: frozenset[str] = frozenset(),
     take: frozenset[str] = frozenset(),
 ) -> Content:
-    """The module `name` of the drivers below `source`, /usr say, and in the loader's cache."""
+    """The module `name` of the drivers below `source`, /usr say, and in the loader's cache.
+
+    Where the node has a GPU, the libraries of other vendors, which distributions have for programs
+    that know both, are left out.
+    """
     content = Content(name)
     found = []
-    for vendor in VENDORS:
+    present = loader.tree.names("/dev")
+    here = [vendor for vendor in VENDORS if vendor.device in present]
+    for vendor in here or VENDORS:
         if _add_vendor(content, vendor, source, loader, machine, leave, take):
             found.append(vendor.name)
     if not found:
@@ -81,7 +93,7 @@ def gather(
     content.variables["SHIFTER_GPU"] = ",".join(found)
     directories = sorted({path.partition("/")[0] for path in content.files | content.links})
     content.prepended["LD_LIBRARY_PATH"] = [
-        content.inside(directory) for directory in directories if directory.startswith("lib")
+        content.inside(directory) for directory in directories if directory in ("lib", "lib32")
     ]
     if "bin" in directories:
         content.prepended["PATH"] = [content.inside("bin")]
@@ -106,6 +118,7 @@ def _add_vendor(
     """Whether the vendor's driver is there; its first library is what tells."""
     main = f"{vendor.libraries[0]}.so.1"
     there = False
+    prefixes = [source]  # where the libraries are, the programs may be beside them
     for architecture in _MACHINES.get(machine, ()):
         directory = "lib" if architecture[0] == 64 else "lib32"
         libraries = _of_one_driver(content, _libraries(vendor, source, loader, architecture))
@@ -115,17 +128,19 @@ def _add_vendor(
         there = True
         for library in libraries:
             path = content.add_library(library, directory)
+            prefixes.append(os.path.dirname(os.path.dirname(library.path)))
             if main in library.names:
                 content.core.add(path)
                 content.add_link(f"{directory}/{vendor.libraries[0]}.so", os.path.basename(path))
         needed, missing = loader.closure(libraries, leave, take)
         for library in needed:
-            content.add_library(library, directory)
+            if not vendor.self_contained or library.names & take:
+                content.add_library(library, directory)
         content.notes += [
             f"{one.needed_by} needs {one.soname}, which is missing" for one in missing
         ]
     if there:
-        _add_programs(content, vendor, source, loader)
+        _add_programs(content, vendor, list(dict.fromkeys(prefixes)), loader)
     return there
 
 
@@ -179,20 +194,26 @@ def _version_of(path: str) -> str | None:
     return found[1] if found else None
 
 
-def _add_programs(content: Content, vendor: Vendor, source: str, loader: Loader) -> None:
+def _add_programs(content: Content, vendor: Vendor, prefixes: list[str], loader: Loader) -> None:
     for place in vendor.texts:
-        for directory in (os.path.join(source, place), os.path.join(source, "rocm", place)):
+        for directory in _below(prefixes, place):
             for name in loader.tree.names(directory):
                 if name.endswith(".py"):
                     content.add_file(os.path.join(directory, name), place)
     for name in vendor.programs:
-        for directory in ("bin", "rocm/bin"):
-            path = loader.tree.resolve(os.path.join(source, directory, name))
+        for directory in _below(prefixes, "bin"):
+            path = loader.tree.resolve(os.path.join(directory, name))
             if path is None:
                 continue
             script = next((p for p, origin in content.files.items() if origin == path), None)
             if script:
                 content.add_link(f"bin/{name}", f"../{script}")
-            elif loader.read(path) is not None and os.path.basename(path) == name:
+                break
+            # Not a script of the node's, which would look for the program where it is there.
+            if loader.read(path) is not None and os.path.basename(path) == name:
                 content.add_file(path, "bin")
-            break
+                break
+
+
+def _below(prefixes: list[str], place: str) -> list[str]:
+    return [os.path.join(prefix, *below, place) for prefix in prefixes for below in ((), ("rocm",))]

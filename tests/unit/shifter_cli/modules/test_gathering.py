@@ -236,6 +236,49 @@ def test_what_an_earlier_driver_left_behind_stays_out(driver):
     assert content.links["lib/libnvidia-ml.so.1"] == "libnvidia-ml.so.550.54.14"
 
 
+@pytest.fixture
+def node(tmp_path) -> Path:
+    """A node with an NVIDIA GPU whose driver lies in a place of its own, behind wrappers."""
+    place = tmp_path / "usr/local/nvidia"
+    libcrypto = make_library(tmp_path / LIB / "libcrypto.so.3")
+    for name in ("libcuda.so.1", "libnvidia-ml.so.1"):
+        make_library(place / "lib64" / name, needs=[libcrypto])
+    make_library(tmp_path / LIB / "libhsa-runtime64.so.1")
+    (place / "bin").mkdir()
+    (place / "bin/nvidia-smi").write_bytes((place / "lib64/libcuda.so.1").read_bytes())
+    (tmp_path / "usr/bin").mkdir()
+    (tmp_path / "usr/bin/nvidia-smi").write_text(
+        "#!/bin/sh\nexec /usr/local/nvidia/bin/nvidia-smi\n"
+    )
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev/nvidiactl").touch()
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/ld.so.conf").write_text("/usr/local/nvidia/lib64\n")
+    make_cache(tmp_path)
+    return tmp_path
+
+
+def test_the_driver_of_a_gpu_that_the_node_has_not_is_left_out(node):
+    content = gathered_gpu(node)
+
+    assert content.variables["SHIFTER_GPU"] == "nvidia"
+    assert names_in(content, "lib") == {"libcuda.so.1", "libnvidia-ml.so.1"}
+
+
+def test_without_any_gpu_each_driver_that_is_installed_is_taken(node):
+    (node / "dev/nvidiactl").unlink()
+
+    assert gathered_gpu(node).variables["SHIFTER_GPU"] == "nvidia,amd"
+
+
+def test_libraries_of_the_system_do_not_come_along_with_nvidias_driver(node):
+    assert "libcrypto.so.3" not in names_in(gathered_gpu(node), "lib")
+
+
+def test_programs_are_found_beside_the_libraries_behind_a_wrapper(node):
+    assert gathered_gpu(node).files["bin/nvidia-smi"] == "/usr/local/nvidia/bin/nvidia-smi"
+
+
 def test_device_nodes_of_gpus_are_told(driver):
     found = gpu.devices(loader_of(driver))
 
