@@ -57,7 +57,7 @@ def draw(report: dict[str, Any], path: Path) -> None:
 
 
 def is_ours(name: str) -> bool:
-    return name.startswith(("shifter", "perNodeCache")) or ", image, " in name
+    return name.startswith(("shifter", "perNodeCache")) or ", image" in name
 
 
 def time(seconds: float) -> str:
