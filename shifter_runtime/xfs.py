@@ -22,6 +22,7 @@ BLOCK = 4096
 
 _TEMPLATES = "/run/shifter/cache-templates"
 _MOST_TEMPLATES = 16
+_LARGEST_KEPT = 16 << 40  # of a larger filesystem, the template would fill /run
 _LOCK = "lock"
 _PAUSE = 5000  # microseconds between two looks for what somebody else is making
 _PATIENCE = 1000  # looks
@@ -159,7 +160,7 @@ def _make(directory: int, name: str, size: int, mkfs: int) -> int:
     try:
         os.ftruncate(memory, size)
         _run(mkfs, memory, size)
-        template = _keep(directory, name, memory)
+        template = _keep(directory, name, memory) if size <= _LARGEST_KEPT else None
     except BaseException:
         os.close(memory)
         raise

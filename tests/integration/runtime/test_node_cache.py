@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from shifter_runtime import xfs
 from tests.integration.runtime.node import ALICE, BOB, host_state, wait_until
 
 pytestmark = pytest.mark.root
@@ -481,6 +482,21 @@ def test_a_template_that_is_damaged_is_made_anew(node, mkfs, new_size):
     assert node.run(*words).returncode == 0
     assert node.run(*words).returncode == 0
     assert len(mkfs.runs) == 2
+
+
+def test_no_template_is_so_large_that_a_few_would_fill_run():
+    """Sixteen sizes near the largest, which any user may ask for, made 600 MB in /run."""
+    sizes = (xfs.LARGEST, 16 << 40)
+    try:
+        for size in sizes:
+            os.close(xfs.open_empty(size, "/usr/sbin/mkfs.xfs"))
+        kept = [list(TEMPLATES.glob(f"*-{size}-*")) for size in sizes]
+        assert [len(paths) for paths in kept] == [0, 1]
+        assert kept[1][0].stat().st_blocks * 512 <= 1 << 20
+    finally:
+        for size in sizes:
+            for path in TEMPLATES.glob(f"*-{size}-*"):
+                path.unlink()
 
 
 def test_templates_are_few_and_roots_alone(node, caches):
