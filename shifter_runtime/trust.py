@@ -192,6 +192,10 @@ def _require_only_root_writes(fd: int, path: str, name: str) -> None:
 
 def _require_only_root_writes_below(fd: int, path: str) -> None:
     """Look at each entry below a directory, by descriptors; what is mounted there is left out."""
+    # A sticky one will do on the way, but in this one others could make entries later.
+    problem = _problem(os.fstat(fd), may_be_shared=False)
+    if problem:
+        raise _untrusted(path, problem)
     device = os.fstat(fd).st_dev
     left = _MOST_ENTRIES
     waiting = [(os.dup(fd), path)]

@@ -40,6 +40,11 @@ def test_a_tree_of_the_system_can_be_relied_on():
     os.close(trust.open_untouchable_tree("/etc/default"))
 
 
+def test_a_tree_in_which_others_may_make_entries_later_cannot_be_relied_on():
+    with pytest.raises(UntrustedPathError, match="/dev/shm is writable by others than root"):
+        trust.open_untouchable_tree("/dev/shm")
+
+
 def test_a_file_is_no_tree():
     with pytest.raises(UntrustedPathError, match="Not a directory"):
         trust.open_untouchable_tree("/etc/passwd")
