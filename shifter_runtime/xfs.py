@@ -22,6 +22,7 @@ BLOCK = 4096
 
 _TEMPLATES = "/run/shifter/cache-templates"
 _MOST_TEMPLATES = 16
+_MOST_LEFT_OUT = 32 << 20  # bytes
 _LARGEST_KEPT = 16 << 40  # of a larger filesystem, the template would fill /run
 _LOCK = "lock"
 _PAUSE = 5000  # microseconds between two looks for what somebody else is making
@@ -132,10 +133,14 @@ def _find(directory: int, name: str, size: int) -> int | None:
 
 
 def _is_filesystem(fd: int, size: int) -> bool:
-    """Whether a file is as long as the filesystem that its superblock tells of."""
+    """Whether a file is as long as the filesystem that its superblock tells of, or hardly longer.
+
+    mkfs.xfs leaves out a block of each TiB, and what is too little for a last allocation group.
+    """
     head = os.pread(fd, 16, 0)
     block_size, blocks = (int.from_bytes(part, "big") for part in (head[4:8], head[8:16]))
-    return head[:4] == b"XFSB" and block_size * blocks == size == os.fstat(fd).st_size
+    left_out = size - block_size * blocks
+    return head[:4] == b"XFSB" and 0 <= left_out < _MOST_LEFT_OUT and os.fstat(fd).st_size == size
 
 
 def _make_once(directory: int, name: str, size: int, mkfs: int) -> int:
