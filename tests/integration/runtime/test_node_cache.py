@@ -486,7 +486,7 @@ def test_a_template_that_is_damaged_is_made_anew(node, mkfs, new_size):
 
 def test_no_template_is_so_large_that_a_few_would_fill_run():
     """Sixteen sizes near the largest, which any user may ask for, made 600 MB in /run."""
-    sizes = (xfs.LARGEST, 16 << 40)
+    sizes = (xfs.LARGEST, 8 << 40)
     try:
         for size in sizes:
             os.close(xfs.open_empty(size, "/usr/sbin/mkfs.xfs"))
