@@ -117,11 +117,11 @@ class Sanitized:
         opened: list[int],
         streams: tuple[int, int],
     ) -> None:
+        for number, stream in enumerate(streams, start=1):
+            os.dup2(stream, number)
         directory = os.open("/", os.O_RDONLY)
         for number in opened:
             os.dup2(directory, number, inheritable=True)
-        for number, stream in enumerate(streams, start=1):
-            os.dup2(stream, number)
         for number in closed:
             os.close(number)
         arguments = (ctypes.c_char_p * (len(words) + 1))(*words, None)
