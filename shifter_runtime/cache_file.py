@@ -20,11 +20,13 @@ import errno
 import os
 import stat
 
+from shifter_runtime import trust
 from shifter_runtime.errors import SetupError, VolumeError
 from shifter_runtime.identity import AsUser, Identity
 
 _READ_WRITE = os.O_RDWR | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS)
+_FUSE = ("fuse", "fuseblk")  # whatever stands behind a dot
 _LISTABLE = stat.S_IRGRP | stat.S_IROTH
 _HINTS = {
     errno.EFBIG: ": ask for a smaller size, or raise the limit (ulimit -f)",
@@ -40,6 +42,7 @@ def create(directory: str, size: int, user: Identity) -> int:
         except OSError as error:
             raise _failure(f"cannot open perNodeCachePath {directory}", error) from error
     try:
+        _require_no_users_filesystem(place, directory)
         with AsUser(user):
             file = _create_without_name(place, directory)
             if file is None:
@@ -48,6 +51,34 @@ def create(directory: str, size: int, user: Identity) -> int:
     finally:
         os.close(place)
     return file
+
+
+def _require_no_users_filesystem(place: int, directory: str) -> None:
+    """Refuse what a program of a user's serves by FUSE: it could change what the kernel mounts.
+
+    Where others may write to perNodeCachePath, they may mount such a thing over it.
+    """
+    # Not statfs(2), which would ask that program, and wait for its answer.
+    (mount,) = (
+        line.split()[1] for line in _lines(f"/proc/self/fdinfo/{place}") if "mnt_id:" in line
+    )
+    (about,) = (line for line in _lines("/proc/self/mountinfo") if line.startswith(f"{mount} "))
+    fstype, _, options = about.partition(" - ")[2].split(" ", 2)
+    owners = [option for option in options.split(",") if "user_id=" in option]
+    if fstype.partition(".")[0] in _FUSE and not any(owner.endswith("=0") for owner in owners):
+        raise SetupError(
+            f"perNodeCachePath {directory} is on a filesystem that a user has mounted (FUSE), "
+            "who could change what the kernel is to mount: ask the administrator to unmount it, "
+            "and to let nobody mount there (chmod 1733)"
+        )
+
+
+def _lines(path: str) -> list[str]:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.fsdecode(trust.read_all(fd, path)).split("\n")
+    finally:
+        os.close(fd)
 
 
 def _create_without_name(place: int, directory: str) -> int | None:

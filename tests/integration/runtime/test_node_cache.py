@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from shifter_runtime import xfs
+from shifter_runtime import syscalls, xfs
 from tests.integration.runtime.node import ALICE, BOB, host_state, wait_until
 
 pytestmark = pytest.mark.root
@@ -482,6 +482,22 @@ def test_a_template_that_is_damaged_is_made_anew(node, mkfs, new_size):
     assert node.run(*words).returncode == 0
     assert node.run(*words).returncode == 0
     assert len(mkfs.runs) == 2
+
+
+def test_no_cache_is_made_on_a_filesystem_that_a_user_serves(node, caches):
+    """Whoever serves the file behind a cache can change what the kernel has mounted."""
+    device = os.open("/dev/fuse", os.O_RDWR)
+    options = f"fd={device},rootmode=40777,user_id={ALICE},group_id={ALICE},allow_other"
+    mounted = syscalls._mount(b"fuse", bytes(caches), b"fuse", syscalls.MS_NOSUID, options.encode())
+    syscalls.checked(mounted, "fuse")
+    try:
+        done = node.run(CACHE, "true", user=BOB)
+    finally:
+        os.close(device)
+        syscalls.detach(str(caches))
+
+    assert done.returncode == 1
+    assert f"perNodeCachePath {caches} is on a filesystem that a user has mounted" in done.stderr
 
 
 def test_no_template_is_so_large_that_a_few_would_fill_run():
