@@ -187,7 +187,7 @@ def own_fuse(node, home):
     (image,) = node.images.glob("*.squashfs")
     device = os.open("/dev/fuse", os.O_RDWR)
     options = f"fd={device},rootmode=40000,user_id={ALICE},group_id={ALICE}"
-    syscalls._checked(
+    syscalls.checked(
         syscalls._mount(b"fuse", bytes(place), b"fuse", syscalls.MS_NOSUID, options.encode()),
         "fuse",
     )
