@@ -13,11 +13,12 @@ pytest_plugins = ["tests.mongodb"]  # the fixtures `mongod` and `mongo_database`
 
 
 def pytest_configure() -> None:
-    """Take SIGINT as usual: a shell that starts the tests behind `&` has them ignore it.
+    """Take SIGINT and SIGQUIT as usual: a shell that starts the tests behind `&` ignores them.
 
     What is ignored is handed on to every program that a test starts, and then interrupts.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
