@@ -21,7 +21,7 @@ PRIVILEGED_STDLIB = {
     *("__future__", "_ctypes", "ctypes", "errno", "grp", "os", "pwd", "stat", "sys", "time"),
 } | {
     # The interpreter's own, which are there before any code of ours.
-    *("_frozen_importlib", "_frozen_importlib_external", "gc", "marshal"),
+    *("_frozen_importlib", "_frozen_importlib_external", "gc", "marshal", "posix"),
 }
 
 # Of these, what a launch never loads: `_ctypes` does for it, and costs a quarter.
