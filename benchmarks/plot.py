@@ -15,6 +15,7 @@ from typing import Any
 OURS = "#2a6f97"
 OTHERS = "#a9b4bd"
 WIDTH, BAR_HEIGHT, MARGIN = 8.0, 0.32, 1.1  # inches
+ROOM = 1.45  # of the longest bar, for the words behind it
 
 
 def main() -> None:
@@ -42,12 +43,12 @@ def draw(report: dict[str, Any], path: Path) -> None:
     bars = axes.barh(names, [one["median"] for one in shown], height=0.7)
     for bar, one in zip(bars, shown, strict=True):
         bar.set_color(OURS if is_ours(one["name"]) else OTHERS)
-        ratio = "" if one["ratio"] is None else f"  ({one['ratio']:.2g} to 1)"
+        ratio = "" if one["ratio"] in (None, 1) else f"  (× {one['ratio']:.2g})"
         axes.text(
             bar.get_width(), bar.get_y() + 0.35, f" {time(one['median'])}{ratio}", va="center"
         )
     axes.set_title(report["title"], loc="left", fontsize=10)
-    axes.margins(x=0.3)
+    axes.set_xlim(0, max(one["median"] for one in shown) * ROOM)
     axes.xaxis.set_visible(False)
     for side in ("top", "right", "bottom"):
         axes.spines[side].set_visible(False)
