@@ -7,15 +7,13 @@ import dataclasses
 import importlib
 import importlib.util
 import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from shifter_cli import module_commands, output
-from shifter_common.errors import ShifterError
+from shifter_cli import module_commands, output, program
 from shifter_runtime import config as configs
 
 if TYPE_CHECKING:
@@ -28,7 +26,6 @@ _PROGRAM = "shifter-admin"
 # Commands by the module that has them, as `command`.
 _LAZY = {"addresses": "shifter_cli.addresses"}
 
-_INTERRUPTED = 130  # as shells say for SIGINT
 
 _EXAMPLES = """\
 \b
@@ -336,28 +333,5 @@ def show(text: str, *, err: bool = False) -> None:
 
 
 def main(config: str = DEFAULT_CONFIG, arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run as a program: the exit status is 0, 1 for a failure, 130 when interrupted."""
-    for stream in (sys.stdout, sys.stderr):
-        # Names from elsewhere must not break the output of a machine with a plain locale.
-        getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
-    sys.exit(_run(config, arguments))
-
-
-def _run(config: str, arguments: Sequence[str] | None) -> int:
-    try:
-        return int(
-            shifter_admin.main(arguments, _PROGRAM, obj=Settings(config), standalone_mode=False)
-            or 0
-        )
-    except click.Abort:
-        return _INTERRUPTED
-    except click.ClickException as error:
-        words = " ".join(error.format_message().split())  # click spreads choices over lines
-        output.complain(f"{words} ({_PROGRAM} --help shows how)", _PROGRAM)
-    except ShifterError as error:
-        output.complain(str(error), _PROGRAM)
-    except OSError as error:  # all others were given words where they are known
-        output.complain(f"cannot write the output: {error.strerror}", _PROGRAM)
-        # What is left in the buffer would fail once more when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 1
+    """Run as a program."""
+    program.run(shifter_admin, _PROGRAM, Settings(config), arguments)

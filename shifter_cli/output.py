@@ -71,11 +71,11 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def show_errors(errors: Iterable[ShifterError]) -> None:
+def show_errors(errors: Iterable[ShifterError], program: str) -> None:
     """Each error once; the same silent gateway may have failed several images."""
     for text, error in {str(error): error for error in errors}.items():
         # The words that scripts know from the original.
-        prefix = "ERROR" if isinstance(error, GatewayUnreachableError) else "shifterimg"
+        prefix = "ERROR" if isinstance(error, GatewayUnreachableError) else program
         complain(text, prefix)
 
 

@@ -10,8 +10,8 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from shifter_cli import imports, output
-from shifter_cli.errors import GatewayRefusalError, GatewayUnreachableError, PullFailedError
+from shifter_cli import imports, output, program
+from shifter_cli.errors import GatewayRefusalError, GatewayUnreachableError
 from shifter_cli.session import Session
 from shifter_common import munge
 from shifter_common.errors import MungeError, ShifterError
@@ -19,7 +19,6 @@ from shifter_common.reference import ImageReference
 
 DEFAULT_CONFIG = "/etc/shifter/udiRoot.conf"
 
-_INTERRUPTED = 130  # as shells say for SIGINT
 _NO_ANSWER = 75  # EX_TEMPFAIL: the runtime then looks into the index beside the images
 
 _EXAMPLES = """\
@@ -244,7 +243,7 @@ def lookup(session: Session, image: str) -> int:
     except (GatewayUnreachableError, GatewayRefusalError, MungeError) as error:
         if not _may_pass(error):
             raise
-        output.show_errors([error])
+        output.show_errors([error], "shifterimg")
         return _NO_ANSWER
     if session.as_json:
         output.show_json(record.wire)
@@ -341,29 +340,5 @@ def _may_pass(error: ShifterError) -> bool:
 
 
 def main(config: str = DEFAULT_CONFIG, arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run as a program: the exit status is 0, 1 for a failure, 130 when interrupted."""
-    for stream in (sys.stdout, sys.stderr):
-        # Names from elsewhere must not break the output of a machine with a plain locale.
-        getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
-    sys.exit(_run(config, arguments))
-
-
-def _run(config: str, arguments: Sequence[str] | None) -> int:
-    try:
-        return int(
-            shifterimg.main(arguments, "shifterimg", obj=Session(config), standalone_mode=False)
-            or 0
-        )
-    except click.Abort:
-        return _INTERRUPTED
-    except click.ClickException as error:
-        output.complain(f"{error.format_message()} (shifterimg --help shows how)")
-    except PullFailedError as error:
-        output.show_errors(error.causes)
-    except ShifterError as error:
-        output.show_errors([error])
-    except OSError as error:  # all others were given words where they are known
-        output.complain(f"cannot write the output: {error.strerror}")
-        # What is left in the buffer would fail once more when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 1
+    """Run as a program."""
+    program.run(shifterimg, "shifterimg", Session(config), arguments)
