@@ -10,9 +10,12 @@ from __future__ import annotations
 import os
 import stat
 
-from shifter_runtime import identity
+from shifter_runtime import identity, process_calls, syscalls
+from shifter_runtime.errors import VolumeError
 from shifter_runtime.identity import Identity
 from shifter_runtime.udi import Udi
+
+_PATIENCE = 10_000  # milliseconds; neither a launch nor a job's prolog waits longer for a user
 
 
 def open_path(udi: Udi, path: str, user: Identity) -> tuple[int, bool] | None:
@@ -29,6 +32,13 @@ def open_path(udi: Udi, path: str, user: Identity) -> tuple[int, bool] | None:
     os.close(answer)
     os.close(waiting)
     try:
+        (answered,) = process_calls.wait_readable((answering,), _PATIENCE)
+        if not answered:
+            os.kill(child, syscalls.SIGKILL)
+            raise VolumeError(
+                f"volume source {path!r} is on a filesystem of yours that does not answer: mount "
+                "it again, or leave it out"
+            )
         words = os.read(answering, 64).split()
         if len(words) != 2:
             return None

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 
 import pytest
@@ -181,7 +182,7 @@ def test_a_directory_is_not_mounted_over_a_file(node, home):
 
 @pytest.fixture
 def own_fuse(node, home):
-    """A FUSE filesystem of alice's own, below what the site shares, which shows an image."""
+    """Who serves a FUSE filesystem of alice's own: an image, below what the site shares."""
     place = home / "own"
     place.mkdir()
     (image,) = node.images.glob("*.squashfs")
@@ -196,7 +197,7 @@ def own_fuse(node, home):
     )
     os.close(device)
     node.configure(siteFs=f"{node.shared}:/shared:rec")
-    yield place
+    yield served
     syscalls.detach(str(place))
     served.communicate(timeout=10)
 
@@ -205,6 +206,17 @@ def test_a_fuse_filesystem_of_the_users_own_can_be_a_volume(node, own_fuse):
     volume = f"-V{MINE}/own:/data;{MINE}/own/etc/os-release:/etc-release"
 
     assert node.shell("cat /data/etc/os-release /etc-release", volume) == "ID=busybox\n" * 2
+
+
+def test_a_filesystem_that_does_not_answer_keeps_nobody_waiting(node, own_fuse):
+    own_fuse.send_signal(signal.SIGSTOP)
+    try:
+        done = node.run(f"-V{MINE}/own/etc:/data", "true")
+    finally:
+        own_fuse.send_signal(signal.SIGCONT)
+
+    assert done.returncode == 1
+    assert f"'{MINE}/own/etc' is on a filesystem of yours that does not answer" in done.stderr
 
 
 def test_a_fuse_filesystem_of_another_user_cannot(node, own_fuse):
