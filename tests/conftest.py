@@ -13,12 +13,13 @@ pytest_plugins = ["tests.mongodb"]  # the fixtures `mongod` and `mongo_database`
 
 
 def pytest_configure() -> None:
-    """Take SIGINT and SIGQUIT as usual: a shell that starts the tests behind `&` ignores them.
+    """Take signals as usual: who starts the tests behind `&`, or with nohup, ignores some.
 
     What is ignored is handed on to every program that a test starts, and then interrupts.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    for number in (signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
