@@ -20,12 +20,16 @@ def begin(image: int, limit: int) -> None:
     A process of its own does it, because the kernel takes no more than a few pieces at once. It is
     nobody's child, so that the user's program finds none that it has not made.
     """
-    child = os.fork()
+    try:
+        child = os.fork()
+    except OSError:
+        return  # a launch is only slower without
     if child:
         os.waitpid(child, 0)
         return
     try:
         if os.fork() == 0:
+            os.setsid()  # the user's terminal must not stop it, with all that it holds
             # Whoever reads what the launch writes must not wait for this.
             os.closerange(0, image)
             os.closerange(image + 1, _MOST_DESCRIPTORS)
