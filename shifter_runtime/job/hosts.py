@@ -7,15 +7,15 @@ import os
 
 from shifter_runtime import identity, process_calls, syscalls
 from shifter_runtime.errors import UsageError
+from shifter_runtime.job import node_list
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shifter_runtime.config import RuntimeConfig
     from shifter_runtime.identity import Identity
 
-_LONGEST_HOST = 253
-_MOST_TASKS = 1 << 20
-_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
+_MOST_TASKS = 1 << 22  # three times 10,000 nodes of 128
+_LARGEST_FILE = 1 << 26  # bytes: it is in the memory of each node, as long as the container is
 
 _MOST_ASKED = 64  # names that are looked up
 _PATIENCE = 5000  # milliseconds
@@ -25,16 +25,39 @@ _FIRST_DESCRIPTOR, _LAST_DESCRIPTOR = 3, 1 << 30
 
 
 def parse(text: str) -> list[tuple[str, int]]:
-    """Host names and numbers of tasks of `host1/2 host2/1`."""
-    nodes = []
+    """Host names and numbers of tasks of `host1/2 host2/1`; a name may be a list: `n[1-3]/2`."""
+    nodes: list[tuple[str, int]] = []
     for word in text.split():
-        host, _, tasks = word.partition("/")
-        if not _is_host(host) or not (tasks.isascii() and tasks.isdigit()) or len(tasks) > 7:
+        hosts, _, number = word.partition("/")
+        if not hosts or not (number.isascii() and number.isdigit()) or len(number) > 7:
             raise UsageError(f"--nodes: {word[:300]!r} is not of the form HOST/TASKS")
-        nodes.append((host, int(tasks)))
-    if sum(tasks for _, tasks in nodes) > _MOST_TASKS:
-        raise UsageError(f"--nodes: more than {_MOST_TASKS} tasks")
+        nodes += [(host, int(number)) for host in node_list.expand(hosts, "--nodes")]
+        if len(nodes) > node_list.MOST_HOSTS:
+            raise UsageError(f"--nodes: more than {node_list.MOST_HOSTS} nodes")
+    _require_bounded(nodes, "--nodes")
     return nodes
+
+
+def pair(nodelist: str, tasks: str) -> list[tuple[str, int]]:
+    """The same of what a batch system says in two variables: `n[1-3]` and `2(x2),1`."""
+    hosts = node_list.expand(nodelist, "--nodelist")
+    numbers = [1] * len(hosts)
+    if tasks:
+        numbers = node_list.expand_numbers(tasks, "--tasks-per-node")
+    if len(numbers) != len(hosts):
+        raise UsageError(
+            f"--tasks-per-node is for {len(numbers)} nodes, --nodelist names {len(hosts)}"
+        )
+    nodes = list(zip(hosts, numbers, strict=True))
+    _require_bounded(nodes, "--tasks-per-node")
+    return nodes
+
+
+def _require_bounded(nodes: list[tuple[str, int]], option: str) -> None:
+    if sum(tasks for _, tasks in nodes) > _MOST_TASKS:
+        raise UsageError(f"{option}: more than {_MOST_TASKS} tasks")
+    if sum((len(host) + 1) * tasks for host, tasks in nodes) > _LARGEST_FILE:
+        raise UsageError(f"{option}: the hostsfile would be larger than {_LARGEST_FILE} bytes")
 
 
 def hostsfile(nodes: list[tuple[str, int]]) -> bytes:
@@ -77,7 +100,3 @@ def _status_of(command: list[str], user: Identity) -> int:
         os.kill(child, syscalls.SIGKILL)  # not waited for before, so the number is still its own
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     return code if ended else -1
-
-
-def _is_host(text: str) -> bool:
-    return 0 < len(text) <= _LONGEST_HOST and text[0] not in "._-" and _CHARACTERS.issuperset(text)

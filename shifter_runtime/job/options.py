@@ -21,7 +21,10 @@ Prepare the container of image TYPE:ID (id, or local) on this node, for one user
   -G, --gid NUMBER      the group that the job runs with, if it is not the user's own
   -v, --volume SPEC     a directory to show: FROM:TO[:ro]; may be repeated
   -m, --module NAMES    modules to activate, with commas between; none for none
-  -N, --nodes SPEC      the nodes of the job: "host1/2 host2/1", with tasks on each
+  -N, --nodes SPEC      the nodes of the job: "host1/2 n[2-9]/1", with tasks on each
+      --nodelist LIST   ... or as Slurm lists them: host1,n[2-9]
+      --tasks-per-node LIST
+                        ... with 2,1(x8) tasks on these; else one on each
   -s, --ssh-key KEY     start an sshd inside that lets in this public key of the user's
       --job ID          for one job on a node that jobs share; else for the whole node
   -V, --verbose         show the configuration, and what is odd in it
@@ -46,8 +49,8 @@ Exit codes: 0 nothing is left (or was there), 1 something is left, 2 wrong usage
 # Name -> whether a value follows.
 _SETUP = {
     "user": True, "uid": True, "gid": True, "volume": True, "module": True, "modules": True,
-    "nodes": True, "ssh-key": True, "job": True, "verbose": False, "dry-run": False,
-    "json": False, "help": False,
+    "nodes": True, "nodelist": True, "tasks-per-node": True, "ssh-key": True, "job": True,
+    "verbose": False, "dry-run": False, "json": False, "help": False,
 }  # fmt: skip
 _SETUP_LETTERS = {
     "u": "user", "U": "uid", "G": "gid", "v": "volume", "m": "module", "N": "nodes",
@@ -75,6 +78,8 @@ class Options:
         self.volumes: list[volumes.Volume] = []
         self.modules: list[str] | None = None
         self.nodes: list[tuple[str, int]] = []  # host name, tasks there
+        self.nodelist = ""
+        self.tasks_per_node = ""
         self.ssh_key = ""
         self.image_type = ""
         self.image_id = ""
@@ -96,6 +101,12 @@ def parse_setup(words: list[str]) -> Options:
     if options.user is None and options.uid is None:
         raise UsageError("a user is needed: give --user, --uid or both")
     options.volumes = volumes.parse_user(";".join(texts))
+    if options.nodelist:
+        if options.nodes:
+            raise UsageError("--nodes and --nodelist mean the same: give one of them")
+        options.nodes = hosts.pair(options.nodelist, options.tasks_per_node)
+    elif options.tasks_per_node:
+        raise UsageError("--tasks-per-node needs --nodelist")
     return options
 
 
@@ -172,8 +183,10 @@ def _set(options: Options, name: str, value: str) -> None:
         options.dry_run = True
     elif name in ("uid", "gid"):
         setattr(options, name, _number(f"--{name}", value))
-    elif name == "user":
-        options.user = value
+    elif name in ("user", "nodelist"):
+        setattr(options, name, value)
+    elif name == "tasks-per-node":
+        options.tasks_per_node = value
     elif name == "job":
         options.job = _job(value)
     elif name == "nodes":

@@ -277,7 +277,7 @@ def test_what_a_launch_may_not_have_is_not_prepared(batch, words, problem):
         (("-u", "alice", "-N", "node1/2;reboot/1"), "not of the form HOST/TASKS"),
         (("-u", "alice", "-N", "node1"), "not of the form HOST/TASKS"),
         (("-u", "alice", "-N", "node1/99999999"), "not of the form HOST/TASKS"),
-        (("-u", "alice", "-N", "a/1000000 b/1000000"), "more than 1048576 tasks"),
+        (("-u", "alice", "-N", "a/4000000 b/4000000"), "more than 4194304 tasks"),
         (("-u", "alice", "-N", "../x/1"), "not of the form HOST/TASKS"),
         (("-u", "alice", "-s", "two\nlines"), "one line"),
         (("-u", "alice", "--job", "../etc"), "a job's id is"),
