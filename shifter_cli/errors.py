@@ -28,6 +28,10 @@ class GatewayRefusalError(ShifterError):
         self.status = status
 
 
+class ImageNotFoundError(GatewayRefusalError):
+    """There is no image of that name on the system, or none that the user may know of."""
+
+
 class NotReadyError(ShifterError):
     """An image that will not be ready, and the gateway's reason."""
 

@@ -17,6 +17,7 @@ from shifter_cli.errors import (
     GatewayAnswerError,
     GatewayRefusalError,
     GatewayUnreachableError,
+    ImageNotFoundError,
     SettingsError,
 )
 from shifter_cli.records import ImageRecord, LookupRow, QueuedPull
@@ -117,7 +118,7 @@ class GatewayClient:
             hint = f"shifterimg pull {reference} fetches an image"
             if reference.image_type == "custom":
                 hint = f"shifterimg import FILE {reference.tag} makes it of a file of yours"
-            raise GatewayRefusalError(f"{error} ({hint})", error.status) from error
+            raise ImageNotFoundError(f"{error} ({hint})", error.status) from error
         record = ImageRecord.from_wire(_mapping(answer))
         if not record.image_id:
             raise GatewayAnswerError(f"the image gateway {answer.url} gave no id for {reference}")

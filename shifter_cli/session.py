@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING
 from shifter_cli import output
 from shifter_cli.access import AccessLists
 from shifter_cli.credentials import CredentialFile
-from shifter_cli.errors import CredentialFileError
+from shifter_cli.errors import (
+    CredentialFileError,
+    GatewayRefusalError,
+    GatewayUnreachableError,
+)
 from shifter_common import munge
-from shifter_common.errors import MungeError
+from shifter_common.errors import MungeError, ShifterError
 from shifter_common.reference import ImageReference
 
 # Each module costs every launch by name its milliseconds: those that not all commands need are
@@ -87,3 +91,12 @@ class Session:
         if opened.uid != os.getuid():
             raise CredentialFileError(f"it was made by user {opened.uid}")
         return opened.payload.decode("utf-8", "surrogateescape")
+
+
+def is_no_answer(error: ShifterError) -> bool:
+    """Whether nothing was said about an image, because a gateway, or munge, does not answer."""
+    if isinstance(error, GatewayRefusalError):
+        return error.status >= 500
+    if isinstance(error, MungeError):
+        return error.code in (munge.SOCKET, munge.TIMEOUT)
+    return isinstance(error, GatewayUnreachableError)

@@ -12,9 +12,8 @@ import click
 
 from shifter_cli import imports, output, program
 from shifter_cli.errors import GatewayRefusalError, GatewayUnreachableError
-from shifter_cli.session import Session
-from shifter_common import munge
-from shifter_common.errors import MungeError, ShifterError
+from shifter_cli.session import Session, is_no_answer
+from shifter_common.errors import MungeError
 from shifter_common.reference import ImageReference
 
 DEFAULT_CONFIG = "/etc/shifter/udiRoot.conf"
@@ -241,7 +240,7 @@ def lookup(session: Session, image: str) -> int:
     try:
         record = session.gateway.lookup(session.reference(image))
     except (GatewayUnreachableError, GatewayRefusalError, MungeError) as error:
-        if not _may_pass(error):
+        if not is_no_answer(error):
             raise
         output.show_errors([error], "shifterimg")
         return _NO_ANSWER
@@ -328,15 +327,6 @@ def logout(session: Session, location: str) -> None:
     from shifter_cli import credentials
 
     credentials.CredentialFile.of_caller().remove(session.config.system, location)
-
-
-def _may_pass(error: ShifterError) -> bool:
-    """Whether nothing was said about the image, because a gateway, or munge, does not answer."""
-    if isinstance(error, GatewayRefusalError):
-        return error.status >= 500
-    if isinstance(error, MungeError):
-        return error.code in (munge.SOCKET, munge.TIMEOUT)
-    return True
 
 
 def main(config: str = DEFAULT_CONFIG, arguments: Sequence[str] | None = None) -> NoReturn:

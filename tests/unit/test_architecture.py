@@ -36,6 +36,11 @@ MAY_IMPORT = {
         "shifter_common",
         "shifter_runtime.config",
         "shifter_runtime.config_keys",
+        # What a node will do with a job, known when the job is submitted.
+        *(f"shifter_runtime.{module}" for module in ("errors", "identity", "image", "modules")),
+        *(f"shifter_runtime.{module}" for module in ("spelling", "tag_index", "volumes")),
+        "shifter_runtime.job.ssh_plan",
+        "shifter_runtime.operations.cache",
     ),
 }
 
@@ -122,7 +127,10 @@ ONLY_IMPORTER = {
     "pyroute2": {"shifter_cli/addresses.py"},
     "cryptography": {"shifter_imagegw/credentials.py"},
     "elftools": {"shifter_cli/modules/elf.py"},
-    "subprocess": {"shifter_cli/modules/image_files.py", "shifter_imagegw/run.py"},
+    "subprocess": {
+        *(f"shifter_cli/{module}.py" for module in ("modules/image_files", "submission/ssh_key")),
+        "shifter_imagegw/run.py",
+    },
 }
 
 # Who may become another process or another user.
