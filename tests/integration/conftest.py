@@ -30,6 +30,7 @@ import pytest
 import requests
 
 from shifter_common import munge
+from tests.cluster.fixture import cluster  # noqa: F401
 from tests.integration.installation import (  # noqa: F401 - fixtures for every folder below
     installation,
     script,

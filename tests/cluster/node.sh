@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# The first process of a node: bash node.sh NAME PLACE PREFIX, in namespaces of its own. It makes the node's root and
+# reaps what nobody else does. PLACE is a tmpfs that the nodes share; what changes below / is in PLACE/NAME, and
+# survives a reboot as on a disk. PREFIX is where Shifter is installed.
+set -eu
+name=$1 place=$2 prefix=$3
+read -r pid _ </proc/self/stat # as those see it who start the node: /proc is still theirs
+hostname "$name"
+mount --make-rprivate /
+mkdir -p "$place/$name"/{changes,work,root}
+root=$place/$name/root
+mount -t overlay overlay -o "lowerdir=/,upperdir=$place/$name/changes,workdir=$place/$name/work" "$root"
+mount -t proc proc "$root/proc"
+mount -t sysfs sysfs "$root/sys"
+mount --rbind /sys/fs/cgroup "$root/sys/fs/cgroup"
+mount --rbind /dev "$root/dev"
+mount -t tmpfs -o mode=1777 shm "$root/dev/shm"
+mount -t tmpfs -o mode=755 run "$root/run"
+mount -t tmpfs -o mode=1777 tmp "$root/tmp"
+mkdir -p "$root$prefix" "$root/etc/slurm" "$root/etc/munge" "$root/global" "$root/var/lib/shifter"
+mount --rbind "$prefix" "$root$prefix"
+mount --bind "$place/etc/shifter" "$root$prefix/etc"
+mount --bind "$place/etc/slurm" "$root/etc/slurm"
+mount --bind "$place/etc/munge" "$root/etc/munge"
+mkdir "$root/.outside"
+cd "$root"
+pivot_root . .outside
+cd /
+umount --lazy /.outside
+rmdir /.outside
+mount --make-rshared / # as systemd leaves it
+install -d -o munge -g munge -m 0755 /run/munge
+install -d -o munge -g munge -m 0700 /var/log/munge /var/lib/munge
+install -d -o slurm -g slurm /var/spool/slurmctld /var/log/slurm
+install -d /var/spool/slurmd /var/udiMount /var/loopMount
+cp "$prefix/etc/hosts" /etc/hosts
+[ -e "$prefix/etc/accounts" ] && ! grep -q '^alice:' /etc/passwd && {
+    cat "$prefix/etc/accounts/passwd" >>/etc/passwd
+    cat "$prefix/etc/accounts/group" >>/etc/group
+    cat "$prefix/etc/accounts/shadow" >>/etc/shadow
+}
+ln -sf "$prefix/bin/shifter" "$prefix/bin/shifterimg" /usr/bin/ # where packages put them
+install -d -o shifter -g shifter /var/lib/shifter
+echo "$pid"
+exec >/dev/null
+while :; do
+    sleep infinity &
+    wait
+done

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The cluster that the other tests here work on: what it is, and that its parts are apart."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = pytest.mark.root
+
+
+def test_nodes_have_names_networks_and_mounts_of_their_own(cluster):
+    script = "hostname; cat /sys/class/net/eth0/address; readlink /proc/self/ns/mnt"
+
+    lines = [cluster.output(node, "sh", "-c", script).splitlines() for node in cluster.nodes]
+
+    assert [line[0] for line in lines] == cluster.nodes
+    assert all(len(set(column)) == len(cluster.nodes) for column in zip(*lines, strict=True))
+
+
+def test_tasks_of_one_step_run_on_all_nodes(cluster):
+    done = cluster.srun("-N3", "-n6", "hostname")
+
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) == set(cluster.nodes)
+
+
+def test_root_has_no_rights_on_the_shared_filesystem(cluster):
+    path = cluster.write(cluster.home("alice") / "private", "hers", mode="600")
+
+    assert cluster.run("n1", "cat", path, user="alice").stdout == "hers"
+    for other in ("root", "bob"):
+        assert "Permission denied" in cluster.run("n2", "cat", path, user=other, cwd="/tmp").stderr
+
+
+def test_the_gateway_counts_each_lookup(cluster):
+    before = cluster.gateway_requests()
+
+    cluster.lookup(cluster.busybox)
+
+    assert cluster.gateway_requests() == before + 1
+
+
+def test_a_rebooted_node_takes_jobs_again(cluster):
+    cluster.reboot("n3")
+    cluster.wait_idle()
+
+    assert cluster.srun("-w", "n3", "hostname").stdout == "n3\n"
