@@ -155,7 +155,7 @@ def parse(
             typed_modules = value
         elif not _set(request, option, value):
             rare.append((option, value))
-    chosen = _choose_image(typed_image, environment, default_type)
+    chosen = choose_image(typed_image, environment, default_type)
     if chosen is None:
         from shifter_runtime import habits  # here: for those who are used to other programs
 
@@ -220,7 +220,7 @@ def _attached(option: str, value: str | None, what: str) -> str | bool:
     return True if value is None else value
 
 
-def _choose_image(
+def choose_image(
     typed: str | None, environment: Mapping[str, str], default_type: str
 ) -> tuple[ImageReference, str | None] | None:
     """The image, and the text to show as SHIFTER_IMAGEREQUEST in the container; or None.

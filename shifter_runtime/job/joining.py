@@ -29,11 +29,16 @@ NODE = "node"  # the container of the whole node, which belongs to no job in par
 RECORD = "record"
 NAMESPACE = "namespace"
 
-# What batch systems call a job; the first is for those that have no variable of their own.
-_JOB_VARIABLES = ("SHIFTER_JOB_ID", "SLURM_JOB_ID", "SLURM_JOBID", "PBS_JOBID")
+# What batch systems call a job, and which element of an array of jobs it is where that has a
+# variable of its own; the first is for those that have none. JOB_ID alone could be anybody's.
+_JOB_VARIABLES = (
+    *(("SHIFTER_JOB_ID", ""), ("SLURM_JOB_ID", ""), ("SLURM_JOBID", ""), ("PBS_JOBID", "")),
+    *(("LSB_JOBID", "LSB_JOBINDEX"), ("JOB_ID", "SGE_TASK_ID")),
+)
+_NO_ELEMENT = ("0", "undefined")  # of an array: as LSF and Grid Engine write it
 _LONGEST_ID = 64
 _LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
-_ID_CHARACTERS = _LETTERS | frozenset("._-")
+_ID_CHARACTERS = _LETTERS | frozenset("._-[]")  # PBS calls an element of an array 12[3].server
 
 
 class Prepared:
@@ -100,6 +105,11 @@ def is_job_id(text: str) -> bool:
     )
 
 
+def element(job: str, index: str) -> str:
+    """The name of a job, or of that element of an array of jobs."""
+    return f"{job}.{index}" if job and index and index not in _NO_ELEMENT else job
+
+
 def called(name: str) -> str:
     """What a person is told that a name below STATE_DIRECTORY stands for."""
     return "this node" if name == NODE else f"job {name}"
@@ -122,8 +132,10 @@ def _records(user: Identity, environment: Mapping[str, str]) -> Iterator[tuple[s
 def _names(environment: Mapping[str, str]) -> list[str]:
     """The job's own container goes before the node's. Variables are text that a user chose."""
     names = []
-    for variable in _JOB_VARIABLES:
-        name = environment.get(variable, "")
+    for variable, index in _JOB_VARIABLES:
+        if variable == "JOB_ID" and index not in environment:
+            continue  # not Grid Engine's
+        name = element(environment.get(variable, ""), environment.get(index, ""))
         if name not in names and is_job_id(name):
             names.append(name)
     return [*names, NODE]

@@ -140,7 +140,7 @@ ONLY_CALLER = {
         "shifter_imagegw/workers/supervisor.py",
         "shifter_runtime/hooks.py",
         "shifter_runtime/id_mapping.py",
-        *(f"shifter_runtime/job/{module}.py" for module in ("hosts", "sshd")),
+        *(f"shifter_runtime/job/{module}.py" for module in ("batch/child", "hosts", "sshd")),
         "shifter_runtime/lookup.py",
         "shifter_runtime/operations/own_view.py",
         "shifter_runtime/read_ahead.py",
@@ -148,7 +148,7 @@ ONLY_CALLER = {
     },
     "exec": {
         *(f"shifter_runtime/{module}.py" for module in ("hooks", "lookup", "process", "xfs")),
-        *(f"shifter_runtime/job/{module}.py" for module in ("hosts", "sshd")),
+        *(f"shifter_runtime/job/{module}.py" for module in ("batch/child", "hosts", "sshd")),
     },
     "set_ids": {
         "shifter_imagegw/importers/identity.py",

@@ -241,4 +241,6 @@ def test_a_node_without_a_gateway_gets_none_wherever_the_checkout_is(
 
     assert done.returncode == 0, done.stdout
     assert set(os.listdir(unused_prefix / "bin")) == {"shifter", "shifter-admin", "shifterimg"}
-    assert set(os.listdir(unused_prefix / "sbin")) == {"setupRoot", "unsetupRoot"}
+    assert set(os.listdir(unused_prefix / "sbin")) == {
+        *("setupRoot", "unsetupRoot", "shifter-prologue", "shifter-epilogue"),
+    }
