@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""`python -m benchmarks pull|launch|lookup|crowd|imports|writes`, as root, from the checkout."""
+"""`python -m benchmarks NAME`, as root, from the checkout; without a name it lists them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,17 @@ from pathlib import Path
 
 import click
 
-from benchmarks import crowd, imports, installation, launch, lookup, pull, writes
+from benchmarks import (
+    crowd,
+    imports,
+    installation,
+    launch,
+    lookup,
+    pull,
+    scale,
+    scale_table,
+    writes,
+)
 from benchmarks.installation import Installation
 from benchmarks.programs import BenchmarkError
 from benchmarks.report import Report
@@ -236,6 +246,42 @@ def writes_command(
             )
         )
     show(report, json_path)
+
+
+@main.command("scale")
+@shared_options
+@click.option("--user", default="nobody", show_default=True, help="Whose job it is.")
+@click.option("--nodes", default=10_000, show_default=True, help="Of the cluster that is played.")
+@click.option("--ranks", default=128, show_default=True, help="Of each node, really started.")
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path, exists=True),
+    help="Write the tables into this page of the documentation, between its marks.",
+)
+def scale_command(
+    work: Path,
+    keep: bool,
+    json_path: Path | None,
+    user: str,
+    nodes: int,
+    ranks: int,
+    into: Path | None,
+) -> None:
+    """Count what a job of so many nodes asks of gateway, nodes, filesystem and Slurm."""
+    with working_directory(work, keep=keep):
+        measured = scale.measure(
+            scale.Scale(
+                work=work,
+                installation=scale.install(work),
+                user=known_user(user),
+                nodes=nodes,
+                ranks=ranks,
+            )
+        )
+        click.echo(scale_table.markdown(measured) + "\n")
+        if into is not None:
+            scale_table.write(measured, into)
+    show(scale.report(measured), json_path)
 
 
 @contextlib.contextmanager

@@ -41,6 +41,7 @@ volume locks
   subvolumes access
 end-volume
 {delay}
+{trace}
 volume threads
   type performance/io-threads
   option thread-count {threads}
@@ -66,6 +67,14 @@ volume delay
 end-volume
 """
 
+TRACE = """\
+volume trace
+  type debug/trace
+  option log-file yes
+  subvolumes {below_trace}
+end-volume
+"""
+
 CLIENT = """\
 volume remote
   type protocol/client
@@ -88,9 +97,17 @@ end-volume
 
 @contextlib.contextmanager
 def mounted(
-    work: Path, *, delay: float = 0.0, root_squash: bool = True, write_behind: bool = True
+    work: Path,
+    *,
+    delay: float = 0.0,
+    root_squash: bool = True,
+    write_behind: bool = True,
+    traced: bool = False,
 ) -> Iterator[Path]:
-    """An empty shared filesystem, everybody's to write, below `work`; `delay` is in seconds."""
+    """An empty shared filesystem, everybody's to write, below `work`; `delay` is in seconds.
+
+    With `traced`, the server logs each operation that reaches it.
+    """
     if absent := programs.missing("glusterfs", "glusterfsd", "umount"):
         raise BenchmarkError(f"{absent}: apt-get install glusterfs-server glusterfs-client")
     place = work / "shared"
@@ -100,7 +117,7 @@ def mounted(
         directory.chmod(0o755)
     brick.chmod(0o1777)
     try:
-        _write_server(place, brick, socket, delay=delay, root_squash=root_squash)
+        _write_server(place, brick, socket, delay=delay, root_squash=root_squash, traced=traced)
         client = CLIENT.format(socket=socket) + (WRITE_BEHIND if write_behind else "")
         (place / "client.vol").write_text(client)
         with (
@@ -120,20 +137,27 @@ def fill(shared: Path, put: Callable[[Path], None]) -> None:
     put(shared.parent / "brick")
 
 
+def server_log(shared: Path) -> Path:
+    """Where the server writes what it is asked, if it is traced."""
+    return shared.parent / "server.log"
+
+
 def describe(delay: float) -> str:
     """A line for reports."""
     return f"GlusterFS on this machine, root squashed, {delay * 1000:g} ms more for each operation"
 
 
 def _write_server(
-    place: Path, brick: Path, socket: Path, *, delay: float, root_squash: bool
+    place: Path, brick: Path, socket: Path, *, delay: float, root_squash: bool, traced: bool
 ) -> None:
     microseconds = round(delay * MICROSECONDS)
+    delayed = "delay" if microseconds else "locks"
     server = SERVER.format(
         brick=brick,
         socket=socket,
         delay=DELAY.format(microseconds=microseconds) if microseconds else "",
-        below_threads="delay" if microseconds else "locks",
+        trace=TRACE.format(below_trace=delayed) if traced else "",
+        below_threads="trace" if traced else delayed,
         threads=THREADS,
         root_squash="on" if root_squash else "off",
     )
