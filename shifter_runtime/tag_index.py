@@ -13,11 +13,10 @@ import stat
 
 from shifter_common import tag_index as places
 from shifter_common.reference import ImageReference, is_image_id
-from shifter_runtime import image, syscalls
+from shifter_runtime import image
 from shifter_runtime.config import RuntimeConfig
 from shifter_runtime.errors import SetupError
 
-_RESOLVE = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS
 _ENTRY_LENGTH = 65  # an id, and the end of the line
 
 
@@ -82,7 +81,7 @@ def _read_entry(directory: int, name: str, place: str, owners: set[int]) -> str 
 
 def _open(directory: int, name: str, place: str, owners: set[int], kind: int) -> int | None:
     try:
-        fd = syscalls.open_in(directory, name, os.O_RDONLY | os.O_NONBLOCK, _RESOLVE)
+        fd = image.open_in_image_path(directory, name, owners)
     except FileNotFoundError:
         return None
     except OSError as error:
