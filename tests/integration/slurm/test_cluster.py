@@ -45,3 +45,12 @@ def test_a_rebooted_node_takes_jobs_again(cluster):
     cluster.wait_idle()
 
     assert cluster.srun("-w", "n3", "hostname").stdout == "n3\n"
+
+
+def test_images_are_launched_that_root_may_not_read(cluster):
+    path = f"/global/images/{cluster.lookup(cluster.busybox)}.squashfs"
+
+    assert cluster.run("n1", "head", "-c1", path, user="root").returncode == 1
+    launched = cluster.run("n1", "shifter", f"--image={cluster.busybox}", "echo", "inside")
+
+    assert launched.stdout == "inside\n", launched.stderr
