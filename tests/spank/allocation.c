@@ -7,7 +7,6 @@
 #include "mock.h"
 
 #include <errno.h>
-#include <stdarg.h>
 
 static long until_failure; /* 0: never */
 
@@ -45,6 +44,11 @@ void *mock_realloc(void *old, size_t size)
 	return is_refused() ? NULL : realloc(old, size);
 }
 
+void *mock_reallocarray(void *old, size_t count, size_t size)
+{
+	return is_refused() ? NULL : reallocarray(old, count, size);
+}
+
 char *mock_strdup(const char *text)
 {
 	return is_refused() ? NULL : strdup(text);
@@ -55,13 +59,16 @@ char *mock_strndup(const char *text, size_t size)
 	return is_refused() ? NULL : strndup(text, size);
 }
 
+int mock_vasprintf(char **text, const char *format, va_list values)
+{
+	return is_refused() ? -1 : vasprintf(text, format, values);
+}
+
 int mock_asprintf(char **text, const char *format, ...)
 {
-	if (is_refused())
-		return -1;
-	va_list arguments;
-	va_start(arguments, format);
-	int length = vasprintf(text, format, arguments);
-	va_end(arguments);
+	va_list values;
+	va_start(values, format);
+	int length = mock_vasprintf(text, format, values);
+	va_end(values);
 	return length;
 }

@@ -131,6 +131,8 @@ static void execute(void *plugin, const char *command, char *name, char *value)
 		setenv(name, value, 1);
 	else if (!strcmp(command, "option"))
 		use_option(name, value);
+	else if (!strcmp(command, "inherit"))
+		inherit_options();
 	else if (!strcmp(command, "hook"))
 		call_hook(plugin, name);
 	else if (!strcmp(command, "run"))

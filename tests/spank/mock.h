@@ -30,6 +30,7 @@ void choose_context(const char *name);
 void set_item(const char *name, const char *value);
 int set_variable(struct words *environment, const char *name, const char *value, int overwrite);
 void use_option(const char *name, const char *value);
+void inherit_options(void);
 void forget_everything(void);
 
 void look(const char *what);

@@ -98,6 +98,11 @@ class Script:
             self.add(command, name)
         return self
 
+    def extend(self, other: Script) -> Script:
+        """Go on with another script, its context included."""
+        self._words += other._words
+        return self
+
     @property
     def text(self) -> bytes:
         return b"".join(self._words)

@@ -185,16 +185,28 @@ spank_err_t spank_option_register(spank_t spank, struct spank_option *described)
 	return ESPANK_SUCCESS;
 }
 
-/* In a prolog there are no callbacks: what was asked for is in the environment, whoever put it there. */
-static char *option_from_environment(const char *name)
+/* In a prolog there are no callbacks: what was asked for is in the environment, whoever put it there. In a command that
+ * runs in a job, Slurm calls back for what is there, and hands over the text of the variable itself. */
+static char *option_from_environment(const char *prefix, const char *name)
 {
 	char variable[200];
-	snprintf(variable, sizeof(variable), "%s_SLURM_SPANK_OPTION_%s_%s",
-		 context == S_CTX_JOB_SCRIPT ? "SPANK_" : "", handle.plugin_name, name);
+	snprintf(variable, sizeof(variable), "%s_SLURM_SPANK_OPTION_%s_%s", prefix, handle.plugin_name, name);
 	for (char *at = variable; *at; at++)
 		if (!isalnum((unsigned char)*at))
 			*at = '_';
 	return getenv(variable);
+}
+
+void inherit_options(void)
+{
+	handle.phase = "option";
+	for (struct option *option = options; option; option = option->next) {
+		char *value = option_from_environment("SLURM_SPANK_", option->described.name);
+		if (value && option->described.cb)
+			record_number("inherited", option->described.name,
+				      option->described.cb(option->described.val, value, 0));
+	}
+	handle.phase = "";
 }
 
 spank_err_t spank_option_getopt(spank_t spank, struct spank_option *described, char **value)
@@ -209,7 +221,7 @@ spank_err_t spank_option_getopt(spank_t spank, struct spank_option *described, c
 				*value = option->value;
 			return ESPANK_SUCCESS;
 		}
-	char *found = context == S_CTX_JOB_SCRIPT ? option_from_environment(described->name) : NULL;
+	char *found = context == S_CTX_JOB_SCRIPT ? option_from_environment("SPANK_", described->name) : NULL;
 	if (value)
 		*value = found;
 	return found ? ESPANK_SUCCESS : ESPANK_ERROR;
