@@ -160,7 +160,7 @@ def _names_like(reference: ImageReference, session: Session) -> str:
     """Which images there are that may have been meant; nothing where that cannot be known."""
     from shifter_runtime.spelling import nearest_to
 
-    if not session.config.image_gateway:
+    if "gateway" not in session.config.image_lookup:
         return ""
     try:
         records = session.gateway.images()

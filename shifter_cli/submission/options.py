@@ -13,6 +13,7 @@ _LONGEST_VALUE = 1 << 16  # characters, as the runtime reads
 
 _FLAGS = ("ccm", "pull", "ssh-key")
 _VALUES = ("image", "volume", "module", "container-image", "container-mounts")
+_EXAMPLES = {"image": "docker:NAME:TAG", "container-image": "NAME:TAG"}
 
 
 @dataclasses.dataclass
@@ -30,26 +31,24 @@ class Wish:
     def parse(cls, words: Sequence[str]) -> Wish:
         """Volumes add up; of an option that is given twice else, the last counts."""
         wish = cls()
+        container_image = None
         for word in words:
             name, separator, value = word.removeprefix("--").partition("=")
             if not word.startswith("--") or name not in (_VALUES if separator else _FLAGS):
                 raise SubmissionError(f"the Slurm plugin asks what nobody here knows: {word!r}")
             if separator:
                 _require_plain(name, value)
-            wish._keep(name, value)
+            if name == "container-image":
+                container_image = value
+            else:
+                wish._keep(name, value)
+        if container_image is not None:
+            wish._use(container_image)
         return wish
 
     def _keep(self, name: str, value: str) -> None:
-        if name in ("image", "container-image"):
-            if not value:
-                raise SubmissionError(f"--{name} is empty: write --{name}={_EXAMPLES[name]}")
-            text = pyxis.image(value) if name == "container-image" else value
-            if self.image not in (None, text) and name == "container-image":
-                raise SubmissionError(
-                    f"--image={self.image} and --container-image={value} are two images: "
-                    "leave one of them out"
-                )
-            self.image = text
+        if name == "image":
+            self.image = value
         elif name == "volume":
             self.volumes.append(value)
         elif name == "container-mounts":
@@ -59,12 +58,20 @@ class Wish:
         else:
             setattr(self, name.replace("-", "_"), True)
 
-
-_EXAMPLES = {"image": "docker:NAME:TAG", "container-image": "NAME:TAG"}
+    def _use(self, container_image: str) -> None:
+        text = pyxis.image(container_image)
+        if self.image not in (None, text):
+            raise SubmissionError(
+                f"--image={self.image} and --container-image={container_image} are two images: "
+                "leave one of them out"
+            )
+        self.image = text
 
 
 def _require_plain(name: str, value: str) -> None:
     """Refuse what could not be passed on, or would be taken for something else on its way."""
+    if not value and name in _EXAMPLES:
+        raise SubmissionError(f"--{name} is empty: write --{name}={_EXAMPLES[name]}")
     if len(value) > _LONGEST_VALUE:
         raise SubmissionError(
             f"the value of --{name} is too long: at most {_LONGEST_VALUE} characters are read"
