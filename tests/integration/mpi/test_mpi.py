@@ -13,7 +13,7 @@ from tests.integration.mpi.conftest import LIBRARIES, Cluster
 
 pytestmark = pytest.mark.root
 
-RANK = re.compile(r"rank (\d+) of (\d+): left (\d+), sum (\d+), (.*)")
+RANK = re.compile(r"rank (\d+) of (\d+) on \S+: left (\d+), sum (\d+), (.*)")
 
 
 def ranks_of(output: str) -> list[tuple[int, int, int, int]]:
