@@ -68,6 +68,8 @@ static char *read_script(size_t *length)
 
 static void call_hook(void *plugin, const char *name)
 {
+	if (is_over)
+		return;
 	char symbol[80];
 	snprintf(symbol, sizeof(symbol), "slurm_spank_%s", name);
 	int (*hook)(spank_t, int, char **) = NULL;

@@ -6,6 +6,7 @@
 #define MOCK_H
 
 #include <slurm/spank.h>
+#include <stdbool.h>
 
 struct spank_handle {
 	const char *phase; /* the hook that is running, without slurm_spank_ */
@@ -19,6 +20,7 @@ struct words {
 };
 
 extern struct spank_handle handle;
+extern bool is_over;
 extern struct words plugstack, job_environment, control_environment;
 
 void record(const char *kind, const char *name, const char *value);

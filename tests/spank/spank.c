@@ -26,6 +26,7 @@ struct words plugstack, job_environment, control_environment;
 
 static spank_context_t context = S_CTX_ERROR;
 static struct option *options;
+bool is_over;
 
 static const char *const context_names[] = {"error", "local", "remote", "allocator", "slurmd", "job_script"};
 
@@ -165,8 +166,11 @@ void use_option(const char *name, const char *value)
 	/* slurmstepd takes options from the job's record, and then from the job's environment. */
 	int remote = context == S_CTX_REMOTE;
 	handle.phase = "option";
-	for (int call = 0; option->described.cb && call < 1 + remote; call++)
-		record_number("callback", name, option->described.cb(option->described.val, option->value, remote));
+	for (int call = 0; option->described.cb && call < 1 + remote && !is_over; call++) {
+		int result = option->described.cb(option->described.val, option->value, remote);
+		record_number("callback", name, result);
+		is_over = result && !remote; /* the command ends, without a further hook */
+	}
 	handle.phase = "";
 }
 
