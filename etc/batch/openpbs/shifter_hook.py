@@ -10,6 +10,8 @@ Type once, as the manager of PBS; then again the last line when this file has ch
 The job says by its variables what it wants: qsub -v SHIFTER=docker:ubuntu:24.04 job.sh
 """
 
+from __future__ import annotations
+
 import subprocess
 
 import pbs
@@ -29,7 +31,7 @@ VARIABLES = (
 )
 
 
-def begin(event):
+def begin(event: pbs.event) -> None:
     """Prepare what the job asks for; what it does not ask for costs no time."""
     job = event.job
     variables = [
@@ -51,12 +53,12 @@ def begin(event):
         event.reject(complaint)
 
 
-def end(event):
+def end(event: pbs.event) -> None:
     """Take it down; where none is, nothing happens."""
     run(EPILOGUE, f"--job={event.job.id}", f"--timeout={TIMEOUT}")
 
 
-def run(*command):
+def run(*command: str) -> str:
     """What a program complained of if it failed; in any case it is in PBS's log of that job."""
     done = subprocess.run(
         [*command, "--fail-status=1"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False

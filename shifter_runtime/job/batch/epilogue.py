@@ -29,7 +29,7 @@ def main(config_path: str, words: list[str]) -> NoReturn:
         run(config_path, chosen, environment)
         status = 0
     except (ShifterError, OSError) as error:
-        say(_PROGRAM, str(error))
+        say(_PROGRAM, options.shortened(str(error)))
         status = chosen.fail_status
     os._exit(status)
 

@@ -69,6 +69,7 @@ _OF_PROLOGUES = (
     *("nodes", "node-file", "exec-host", "ssh-key", "qstat"),
 )
 _LONGEST_TIMEOUT = 24 * 3600
+_LONGEST_SENTENCE = 2000
 
 
 class Options:
@@ -136,3 +137,8 @@ def number(name: str, text: str, least: int, most: int) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 9 or not least <= int(text) <= most:
         raise UsageError(f"--{name} must be a number from {least} to {most}, not {text[:64]!r}")
     return int(text)
+
+
+def shortened(text: str) -> str:
+    """A sentence that may hold what a user thought of, for a log that others read, too."""
+    return text if len(text) <= _LONGEST_SENTENCE else f"{text[:_LONGEST_SENTENCE]}…"

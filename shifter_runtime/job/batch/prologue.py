@@ -40,7 +40,7 @@ def main(config_path: str, words: list[str]) -> NoReturn:
         run(config_path, chosen, environment)
         status = 0
     except (ShifterError, OSError) as error:
-        say(_PROGRAM, str(error))
+        say(_PROGRAM, options.shortened(str(error)))
         status = chosen.fail_status
     os._exit(status)
 
@@ -109,7 +109,7 @@ def _prepare(
         image_id = lookup.find(request.reference, user, config, lambda text: say(_PROGRAM, text))
         words = [*_words(job, chosen, request, user), *_nodes(chosen, user)]
     except (ShifterError, OSError) as error:
-        say(_PROGRAM, str(error))
+        say(_PROGRAM, options.shortened(str(error)))
         os._exit(1)
     image_type = "local" if request.reference.image_type == "local" else "id"
     setup_root.main(config_path, [*words, "--", image_type, image_id])
