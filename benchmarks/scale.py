@@ -82,11 +82,6 @@ class Measured:
     def requests_of_ranks(self) -> int:
         return sum(self.node.requests.values())
 
-    @property
-    def opens_of_rank(self) -> float:
-        """On the shared filesystem, by a rank that joins."""
-        return self.shared[AGAIN].count(OPENS) / self.ranks
-
 
 def install(work: Path) -> Installation:
     """This checkout, with the plugin where Slurm's headers are."""

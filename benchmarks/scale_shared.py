@@ -27,11 +27,12 @@ KINDS = {
     "readlink": LOOKUPS, "statfs": LOOKUPS, "open": OPENS, "opendir": OPENS, "readv": READS,
     "readdirp": READS, "readdir": READS,
 }  # fmt: skip
-IMAGE, METADATA, CONFIGURATION = "image", "its metadata", "udiRoot.conf"
-DIRECTORIES = "directories"
-FILES = (IMAGE, METADATA, CONFIGURATION, DIRECTORIES)
-IMAGES = (IMAGE, METADATA)
-SUFFIXES = {".squashfs": IMAGE, ".meta": METADATA, ".conf": CONFIGURATION}
+IMAGE, METADATA, IMAGE_PATH, CONFIGURATION = "image", "metadata", "imagePath", "udiRoot.conf"
+ROOT = "root"  # of the filesystem
+IMAGES = (IMAGE, METADATA, IMAGE_PATH)
+FILES = (*IMAGES, CONFIGURATION, ROOT)
+SUFFIXES = {".squashfs": IMAGE, ".meta": METADATA}
+DIRECTORIES = {"images": IMAGE_PATH, "etc": CONFIGURATION}
 # [time] I [trace.c:2452:trace_open] 0-trace: 7: gfid=1edd… path=/f flags=0 fd=0x7ff4a4001618
 CALL = re.compile(r"\[trace\.c:\d+:trace_(\w+?)\] .*?gfid=([0-9a-f-]+)(?: path=(\S+))?")
 # [time] I [trace.c:239:trace_readv_cbk] 0-trace: 8: gfid=1edd… op_ret=131072 buf=…
@@ -151,4 +152,6 @@ def _forget(server: Server) -> None:
 
 
 def _file_of(path: str) -> str:
-    return SUFFIXES.get(Path(path).suffix, DIRECTORIES)
+    """Which of FILES; a directory goes with what is in it."""
+    top = path.strip("/").partition("/")[0]
+    return SUFFIXES.get(Path(path).suffix) or DIRECTORIES.get(top, ROOT)

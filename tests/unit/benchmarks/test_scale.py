@@ -144,9 +144,9 @@ def test_a_plugin_that_was_not_built_is_not_counted():
 def test_the_table_multiplies_what_one_node_does():
     rows = {row.what: row for row in scale_table.rows(measured())}
 
-    opens = rows["opens of each rank"]
+    opens = rows["... of udiRoot.conf, where that is there, too"]
     assert (opens.one, opens.all, opens.grows) == ("1", "40", "ranks")
-    assert rows["mounts that the node sees of it"].one == "2"
+    assert rows["mounts that the node sees of it, shown on udiMount"].one == "2"
     assert rows["`/var/hostsfile`, in the memory of each node"].one == "24 bytes a node"
 
 

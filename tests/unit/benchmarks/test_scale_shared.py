@@ -3,7 +3,19 @@
 
 from __future__ import annotations
 
-from benchmarks.scale_shared import IMAGE, LOOKUPS, METADATA, OPENS, READS, read_trace
+import pytest
+
+from benchmarks.scale_shared import (
+    CONFIGURATION,
+    IMAGE,
+    IMAGE_PATH,
+    LOOKUPS,
+    METADATA,
+    OPENS,
+    READS,
+    ROOT,
+    read_trace,
+)
 
 IMAGE_ID, META_ID = "1edd89ae-86c2-4530-9d43-16832e12fffd", "2edd89ae-86c2-4530-9d43-16832e12fffd"
 NOBODY = "00000000-0000-0000-0000-000000000000"
@@ -55,3 +67,20 @@ def test_a_file_that_was_looked_for_and_is_not_there_is_no_file_later():
     read_trace([logged("1894:trace_lookup", f"gfid={NOBODY} path=/images/bb.meta")], names)
 
     assert names == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "file"),
+    [
+        ("/images/aa.squashfs", IMAGE),
+        ("/images/aa.meta", METADATA),
+        ("/images", IMAGE_PATH),
+        ("/etc", CONFIGURATION),
+        ("/etc/udiRoot.conf", CONFIGURATION),
+        ("/", ROOT),
+    ],
+)
+def test_a_directory_goes_with_what_is_in_it(path, file):
+    line = logged("2452:trace_opendir", f"gfid={IMAGE_ID} path={path} fd=0x7ff")
+
+    assert read_trace([line], {}).operations == {(file, OPENS): 1}
