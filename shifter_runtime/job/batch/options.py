@@ -62,12 +62,13 @@ VARIABLES = (
 )
 SCHEDULERS = ("gridengine", "lsf", "torque")
 
-_FLAGS = ("help", "environment", "sshd")
-_OF_EPILOGUES = ("scheduler", "job", "task", "timeout", "fail-status", "help")
-_OF_PROLOGUES = (
-    *(*_OF_EPILOGUES, *_FLAGS, "user", "uid", "gid", "image", "volume", "module", "variable"),
-    *("nodes", "node-file", "exec-host", "ssh-key", "qstat"),
+EPILOGUE_NAMES = ("scheduler", "job", "task", "timeout", "fail-status", "help")
+PROLOGUE_NAMES = (
+    *(*EPILOGUE_NAMES, "user", "uid", "gid", "image", "volume", "module", "variable"),
+    *("environment", "nodes", "node-file", "exec-host", "ssh-key", "sshd", "qstat"),
 )
+
+_FLAGS = ("help", "environment", "sshd")
 _LONGEST_TIMEOUT = 24 * 3600
 _LONGEST_SENTENCE = 2000
 
@@ -90,7 +91,7 @@ class Options:
 
 def parse(words: list[str], options: Options, *, epilogue: bool = False) -> None:
     """Fill `options`; where a word is wrong, those before it are there all the same."""
-    known = _OF_EPILOGUES if epilogue else _OF_PROLOGUES
+    known = EPILOGUE_NAMES if epilogue else PROLOGUE_NAMES
     left = words[::-1]
     while left:
         word = left.pop()
