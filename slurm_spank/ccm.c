@@ -20,7 +20,7 @@
 
 #define RECORD "record"
 #define NAMESPACE "namespace"
-#define RECORD_HEAD "shifter-udi 1\n"
+#define RECORD_HEAD "shifter-udi " /* and a version */
 
 static int open_kept(uint32_t job, const char *name)
 {
@@ -33,14 +33,17 @@ static int open_kept(uint32_t job, const char *name)
 /* Of the record, the second line begins with the number of the user whose container it is. */
 static bool is_of_user(uint32_t job, uid_t uid)
 {
-	char text[64] = "", expected[64];
-	int length = snprintf(expected, sizeof(expected), RECORD_HEAD "%u ", uid);
+	char text[64] = "", expected[32];
+	int length = snprintf(expected, sizeof(expected), "\n%u ", uid);
 	int fd = open_kept(job, RECORD);
-	ssize_t found = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	const char *second = NULL;
 
-	if (fd >= 0)
-		close(fd);
-	return found >= length && strncmp(text, expected, (size_t)length) == 0;
+	if (fd < 0)
+		return false;
+	if (read(fd, text, sizeof(text) - 1) > 0 && strncmp(text, RECORD_HEAD, strlen(RECORD_HEAD)) == 0)
+		second = strchr(text, '\n');
+	close(fd);
+	return second != NULL && strncmp(second, expected, (size_t)length) == 0;
 }
 
 static bool go_as(spank_t spank, const char *directory)

@@ -35,7 +35,7 @@ static char *const LONG_NAMES[] = {"shifter.image", "shifter.volume", "shifter.m
 static const struct settings *offered;
 static struct settings kept_settings;
 static char *typed[OPTIONS], *inherited[OPTIONS];
-static bool inherits_no_more;
+static bool inherits_no_more, has_refused;
 
 static struct spank_option option_as_offered(enum option option, const struct settings *settings)
 {
@@ -140,9 +140,12 @@ static int keep_in_client(enum option option, const char *value)
 {
 	if (SHORT_NAMES[option].has_arg && *value == '\0')
 		return refuse(option, "needs a value; shifter --help has examples");
-	if (strlen(value) >= room_left())
-		return refuse(option, "is too long: all options together have room for 64 KiB");
-	return keep_typed(option, value, false) ? 0 : refuse(option, "cannot be kept: out of memory");
+	if (strlen(value) < room_left() && keep_typed(option, value, false))
+		return 0;
+	/* Slurm would repeat the value of an option that is refused here, which is no help with such a one. */
+	refuse(option, "is too long: all options together have room for 64 KiB");
+	has_refused = true;
+	return 0;
 }
 
 /* On a compute node, nobody would read a complaint: there, what makes no sense is left out. */
@@ -174,7 +177,7 @@ static void choose_all(struct choice *choice)
 	}
 }
 
-/* Of `option` and its `rivals`, only one names the image: what is typed, before what is inherited. */
+/* What is typed goes before what is inherited under its other name. */
 static void prefer(struct choice *choice, enum option option, enum option rival)
 {
 	if (choice->values[option] == NULL || choice->values[rival] == NULL)
@@ -187,7 +190,7 @@ static void prefer(struct choice *choice, enum option option, enum option rival)
 
 void options_choose(struct choice *choice)
 {
-	*choice = (struct choice){0};
+	*choice = (struct choice){.anything = has_refused, .anew = has_refused, .refused = has_refused};
 	choose_all(choice);
 	prefer(choice, IMAGE, CONTAINER_IMAGE);
 	prefer(choice, CONTAINER_IMAGE, IMAGE);
@@ -203,6 +206,7 @@ void options_choose(struct choice *choice)
 void options_forget_typed(void)
 {
 	inherits_no_more = true;
+	has_refused = false;
 	for (int i = 0; i < OPTIONS; i++) {
 		free(typed[i]);
 		typed[i] = NULL;

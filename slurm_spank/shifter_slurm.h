@@ -88,6 +88,7 @@ struct choice {
 	const char *values[OPTIONS]; /* NULL: not given */
 	bool anything;               /* something is asked for, here or around */
 	bool anew;                   /* something is asked for here */
+	bool refused;                /* something was said that could not be kept */
 };
 
 int options_register(spank_t spank, const struct settings *settings);

@@ -240,7 +240,8 @@ int submit(spank_t spank, const struct settings *settings)
 
 	options_choose(&choice);
 	if (choice.anything && (choice.anew || !is_step_of_job())) {
-		if (!is_possible(&choice) || !look_up(spank, &choice, settings)) {
+		if (choice.refused || !is_possible(&choice) ||
+		    !look_up(spank, &choice, settings)) {
 			set_for_job(spank, REFUSED, "1");
 			set_around(REFUSED, "1");
 			result = -1;
