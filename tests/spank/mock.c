@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -92,18 +93,44 @@ static void make_own_run(const char *directory)
 		give_up("no /run of its own", strerror(errno));
 }
 
+static const struct {
+	const char *name;
+	int resource;
+} LIMITS[] = {{"nofile", RLIMIT_NOFILE}, {"nproc", RLIMIT_NPROC}, {"fsize", RLIMIT_FSIZE}};
+
+#define LIMITS_COUNT (sizeof(LIMITS) / sizeof(LIMITS[0]))
+
 static void set_limit(const char *name, const char *value)
 {
-	struct rlimit limit = {.rlim_cur = strtoul(value, NULL, 10), .rlim_max = strtoul(value, NULL, 10)};
-	int resource = !strcmp(name, "nofile") ? RLIMIT_NOFILE : !strcmp(name, "nproc") ? RLIMIT_NPROC : RLIMIT_FSIZE;
-	if (setrlimit(resource, &limit))
-		give_up("setrlimit", strerror(errno));
+	struct rlimit limit;
+	for (size_t i = 0; i < LIMITS_COUNT; i++) {
+		if (strcmp(name, LIMITS[i].name))
+			continue;
+		getrlimit(LIMITS[i].resource, &limit);
+		limit.rlim_cur = strtoul(value, NULL, 10);
+		if (!setrlimit(LIMITS[i].resource, &limit))
+			return;
+	}
+	give_up("no limit", name);
+}
+
+/* The search for leaks needs descriptors and a process, too. */
+static void lift_limits(void)
+{
+	struct rlimit limit;
+	for (size_t i = 0; i < LIMITS_COUNT; i++) {
+		getrlimit(LIMITS[i].resource, &limit);
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(LIMITS[i].resource, &limit);
+	}
 }
 
 static void set_ids(const char *real, const char *effective)
 {
-	if (setresuid((uid_t)strtoul(real, NULL, 10), (uid_t)strtoul(effective, NULL, 10), (uid_t)-1))
+	uid_t uid = (uid_t)strtoul(real, NULL, 10);
+	if (setresuid(uid, (uid_t)strtoul(effective, NULL, 10), uid))
 		give_up("setresuid", strerror(errno));
+	prctl(PR_SET_DUMPABLE, 1, 0, 0, 0); /* for the search for leaks */
 }
 
 /* Of any bytes, which words of a script cannot have: they come as hexadecimal digits. */
@@ -192,6 +219,7 @@ static const char *follow_in_child(void *plugin, char *word, const char *end)
 
 static void finish(void)
 {
+	lift_limits();
 	forget_everything();
 	free(script);
 	script = NULL;
