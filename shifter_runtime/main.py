@@ -7,9 +7,9 @@ import os
 import time
 
 from shifter_common.errors import ShifterError
+from shifter_runtime import VERSION, identity, lookup, node, process, trust, udi_config
 from shifter_runtime import config as configs
 from shifter_runtime import environment as environments
-from shifter_runtime import identity, lookup, node, process, trust, udi_config
 from shifter_runtime import image as images
 from shifter_runtime import request as requests
 from shifter_runtime.errors import MissingImageError, ProgramError, SetupError, UsageError
@@ -57,12 +57,16 @@ def run(config_path: str, words: list[str], variables: dict[str, str], ignored: 
     steps: list[tuple[str, int]] = []
     step = _clock(steps)
     step("start Python and load the runtime")
-    config = configs.parse(trust.read(config_path), config_path)
+    try:
+        config = configs.parse(trust.read(config_path), config_path)
+    except SetupError:
+        if _asks_about_shifter(words):
+            return 0  # what shifter is can be told on any node
+        raise
     step("read udiRoot.conf")
     script = _script(words)
     request = _request(script.words if script else words, variables, config)
-    if request.help:
-        _show_usage(complete=True)
+    if _answers_itself(request):
         return 0
     step("understand the request")
     names = node.Names(config)
@@ -72,21 +76,22 @@ def run(config_path: str, words: list[str], variables: dict[str, str], ignored: 
     modules = _modules(request, config)
     _say_what_is_odd(request, config)
     say = _say if request.verbose else _say_nothing
-    image_id = lookup.find(request.reference, user, config, say)
-    step("look up the image")
-    image = _open_image(image_id, user, request, config)
+    kept = joining.records(user, request.environment)
+    step("look for a container that was prepared for the job")
+    pinned = joining.pinned(request.reference, kept)
+    image_id = _pinned(pinned, say) or lookup.find(request.reference, user, config, say)
+    step("take the image that the job was prepared with" if pinned else "look up the image")
+    image = _open_image(image_id, user, kept, config)
     image.require_readable_by(user)
     if image.metadata.unknown_keys:
         say(f"ignored in the image's metadata: {', '.join(image.metadata.unknown_keys)}")
     step("open the image")
     command = process.choose_command(request, image.metadata)
     directory = process.choose_directory(request, image.metadata)
-    prepared = None
-    if request.is_ordinary:
-        description = udi_config.describe(image, request, user, modules)
-        prepared = joining.find(description, user, config, request.environment)
-        step("look for a container that was prepared for the job")
+    description = udi_config.describe(image, request, user, modules)
+    prepared = joining.find(description, kept, config) if request.is_ordinary else None
     if prepared is None:
+        _say_what_is_not_joined(description, request, user, config)
         joining.require_present(image)
     elif request.dry_run:
         _say(f"this launch joins {prepared}; without that, it would do this:")
@@ -224,14 +229,22 @@ def _run_user_hook(module: Module, config: RuntimeConfig) -> None:
     hooks.run_as_user(f"module_{module.name}_userhook", module.user_hook, config.hook_timeout)
 
 
+def _pinned(pinned: tuple[str, str] | None, say: Callable[[str], None]) -> str | None:
+    if pinned is None:
+        return None
+    image_id, name = pinned
+    say(f"taking image {image_id}, which was looked up for {joining.called(name)}")
+    return image_id
+
+
 def _open_image(
-    image_id: str, user: identity.Identity, request: Request, config: RuntimeConfig
+    image_id: str, user: identity.Identity, kept: joining.Kept, config: RuntimeConfig
 ) -> images.Image:
     """Where the gateway has expired it since, what a container was prepared of serves on."""
     try:
         return images.open_image(image_id, config, user)
     except MissingImageError:
-        image = joining.recall(image_id, user, request.environment)
+        image = joining.recall(image_id, kept)
         if image is None:
             raise
         return image
@@ -242,6 +255,17 @@ def _say_what_is_odd(request: Request, config: RuntimeConfig) -> None:
         return
     for warning in config.warnings:
         _say(warning)
+
+
+def _say_what_is_not_joined(
+    description: str, request: Request, user: identity.Identity, config: RuntimeConfig
+) -> None:
+    if not request.verbose:
+        return
+    from shifter_runtime.job import differences  # here: for those who ask
+
+    for line in differences.of(description, request, user, config):
+        _say(line)
 
 
 def _imported(name: str, names: node.Names) -> node.User:
@@ -274,6 +298,22 @@ def _read_env_file(path: str) -> list[tuple[str, str]]:
 
 
 # What few launches show is made by modules that the others do not load.
+
+
+def _asks_about_shifter(words: list[str]) -> bool:
+    """Whether help or version was asked for, which is then shown."""
+    try:
+        return _answers_itself(requests.parse(words, {}))
+    except ShifterError:
+        return False
+
+
+def _answers_itself(request: Request) -> bool:
+    if request.help:
+        _show_usage(complete=True)
+    elif request.version:
+        _write(1, f"shifter {VERSION}\n")
+    return request.help or request.version
 
 
 def _show_usage(*, complete: bool = False) -> None:

@@ -107,7 +107,7 @@ def timing(steps: Steps, *, as_json: bool) -> str:
 
 
 def to_json(value: object) -> str:
-    """A value of text, numbers, lists and dictionaries as JSON, on one line."""
+    """A value of text, numbers, truth, nothing, lists and dictionaries as JSON, on one line."""
     if isinstance(value, str):
         return json_string(value)
     if isinstance(value, dict):
@@ -115,4 +115,6 @@ def to_json(value: object) -> str:
         return f"{{{','.join(members)}}}"
     if isinstance(value, list):
         return f"[{','.join(map(to_json, value))}]"
-    return repr(value)
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else repr(value)

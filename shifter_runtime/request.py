@@ -48,6 +48,7 @@ _ADDED_OPTIONS = {
     "interactive": ("ignored", _NO_VALUE),
     "tty": ("ignored", _NO_VALUE),
     "rm": ("ignored", _NO_VALUE),
+    "version": ("version", _NO_VALUE),
 }
 _SHORT_OPTIONS = {
     "h": ("help", _NO_VALUE),
@@ -61,6 +62,7 @@ _SHORT_OPTIONS = {
     "n": ("ignored", _NO_VALUE),  # once "no gateway"
     "t": ("ignored", _NO_VALUE),
 }
+_QUESTIONS = ("help", "version")  # about shifter itself
 # As people are used to write it for docker. Elsewhere, -i takes a value.
 _WORDS_OF_DOCKER = ("-it", "-ti")
 
@@ -69,8 +71,8 @@ class Request:
     """One invocation of `shifter`, understood but not yet granted.
 
     `entrypoint` and `workdir` are None where not asked for, True for what the image says, else the
-    text that was given. `modules` is None where the site's defaults apply. With `help`, nothing
-    else is set.
+    text that was given. `modules` is None where the site's defaults apply. With `help` or
+    `version`, nothing else is set.
     """
 
     __slots__ = (
@@ -91,6 +93,7 @@ class Request:
         "tmpfs",
         "unset",
         "verbose",
+        "version",
         "volumes",
         "workdir",
         "writable",
@@ -112,6 +115,7 @@ class Request:
         self.verbose = False
         self.dry_run = False
         self.help = False
+        self.version = False
         self.json = False  # what is shown is shown as JSON
         self.timing = False  # say on stderr how long each step took
         self.unset: list[str] = []  # names of variables, after all that set them
@@ -144,8 +148,8 @@ def parse(
     for option, value in given:
         if value is not None and len(value) > _LONGEST_VALUE and option != "env":
             raise UsageError(_too_long(f"--{option}"))
-        if option == "help":
-            request.help = True
+        if option in _QUESTIONS:
+            setattr(request, option, True)
             return request
         if option == "image":
             typed_image = value
@@ -265,7 +269,7 @@ def _too_long(what: str) -> str:
 def _options(arguments: list[str]) -> tuple[list[tuple[str, str | None]], list[str]]:
     """The options with their values, in order, and the words that are left.
 
-    Nothing is read after `--help`, so that a mistake further on cannot hide the help.
+    Nothing is read after a question, so that a mistake further on cannot hide the answer.
     """
     given: list[tuple[str, str | None]] = []
     position = 0
@@ -284,7 +288,7 @@ def _options(arguments: list[str]) -> tuple[list[tuple[str, str | None]], list[s
         found, used_following = read(word, following)
         given += found
         position += 2 if used_following else 1
-        if any(option == "help" for option, _ in found):
+        if any(option in _QUESTIONS for option, _ in found):
             break
     return given, arguments[position:]
 

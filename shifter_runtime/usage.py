@@ -22,6 +22,7 @@ shifter [options] [--] [command [arguments...]]
       --dry-run
       --timing
       --json
+      --version
 
 """
 

@@ -1,14 +1,51 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Whoever runs setupRoot or unsetupRoot must be root, and brings nothing else along."""
+"""Whoever runs setupRoot or unsetupRoot must be root, brings nothing along, and gets an answer."""
 
 from __future__ import annotations
 
 import os
 
-from shifter_runtime import identity
-from shifter_runtime.errors import NotPermittedError
+from shifter_common.errors import ShifterError
+from shifter_runtime import VERSION, identity
+from shifter_runtime.errors import NotPermittedError, UsageError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import NoReturn
+
+    from shifter_runtime.job.options import Options
+
+_FAILED, _WRONG_USAGE, _INTERRUPTED = 1, 2, 130
 _ENVIRONMENT = {"PATH": "/usr/bin:/usr/sbin:/bin:/sbin", "LC_ALL": "C"}
+
+
+def end(
+    program: str, run: Callable[[], None], statuses: Mapping[type[ShifterError], int]
+) -> NoReturn:
+    """Run, and end this process with the exit code that says how it went; some errors have one."""
+    try:
+        run()
+        status = 0
+    except UsageError as error:
+        say(program, f"{error}; {program} --help says more")
+        status = _WRONG_USAGE
+    except (ShifterError, OSError) as error:
+        say(program, str(error))
+        own = [code for kind, code in statuses.items() if isinstance(error, kind)]
+        status = own[0] if own else _FAILED
+    except KeyboardInterrupt:
+        status = _INTERRUPTED
+    os._exit(status)
+
+
+def answers_itself(program: str, chosen: Options, usage: str) -> bool:
+    """Show usage or version, where that is what was asked for; whether it was."""
+    if chosen.help:
+        show(usage)
+    elif chosen.version:
+        show(f"{program} (Shifter) {VERSION}\n")
+    return chosen.help or chosen.version
 
 
 def require_root() -> None:
@@ -32,3 +69,10 @@ def say(program: str, text: str) -> None:
         os.write(2, f"{program}: {text}\n".encode("utf-8", "surrogateescape"))
     except OSError:
         return
+
+
+def show(text: str) -> None:
+    """Write all of it to stdout."""
+    content = text.encode("utf-8", "surrogateescape")
+    while content:
+        content = content[os.write(1, content) :]

@@ -17,12 +17,15 @@ from shifter_runtime.errors import MissingImageError, SetupError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
+    from shifter_common.reference import ImageReference
     from shifter_runtime.config import RuntimeConfig
     from shifter_runtime.identity import Identity
     from shifter_runtime.image import Image
     from shifter_runtime.job.record import Record
+
+    Kept = list[tuple[str, Record]]  # with the name of each
 
 STATE_DIRECTORY = "/run/shifter/udi"
 NODE = "node"  # the container of the whole node, which belongs to no job in particular
@@ -64,11 +67,39 @@ class Prepared:
         os.close(self._namespace)
 
 
-def find(
-    description: str, user: Identity, config: RuntimeConfig, environment: Mapping[str, str]
-) -> Prepared | None:
-    """The container whose shifterConfig.json is `description`, if there is one for `user`."""
-    for name, record in _records(user, environment):
+def records(user: Identity, environment: Mapping[str, str]) -> Kept:
+    """Of what is prepared under the names that a user may give, what is his."""
+    kept = []
+    for name in names(environment):
+        try:
+            fd = os.open(f"{STATE_DIRECTORY}/{name}/{RECORD}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            continue
+        from shifter_runtime.job import record  # here: few launches find something to join
+
+        found = record.read(fd)
+        if found is not None and found.uid == user.uid:
+            kept.append((name, found))
+    return kept
+
+
+def pinned(reference: ImageReference, kept: Kept) -> tuple[str, str] | None:
+    """Which image a reference meant when a container of it was prepared, and for which job.
+
+    So all launches of a job have one image, whatever is pulled meanwhile, and ask no gateway.
+    """
+    if not kept or reference.image_type not in ("docker", "custom"):
+        return None
+    wanted = str(reference.with_default_tag())
+    for name, record in kept:
+        if record.request == wanted:
+            return record.parts()[0], name
+    return None
+
+
+def find(description: str, kept: Kept, config: RuntimeConfig) -> Prepared | None:
+    """The container whose shifterConfig.json is `description`, if there is one."""
+    for name, record in kept:
         if record.description == description:
             namespace = record.open(f"{STATE_DIRECTORY}/{name}", config.udi_mount)
             if namespace is not None:
@@ -76,11 +107,11 @@ def find(
     return None
 
 
-def recall(image_id: str, user: Identity, environment: Mapping[str, str]) -> Image | None:
+def recall(image_id: str, kept: Kept) -> Image | None:
     """An image that has gone since a container was prepared of it, as far as joining needs it."""
     from shifter_runtime.job.record import identifier_of, image_of
 
-    for _, record in _records(user, environment):
+    for _, record in kept:
         if record.metadata and record.description.startswith(identifier_of(image_id)):
             return image_of(image_id, record)
     return None
@@ -115,21 +146,7 @@ def called(name: str) -> str:
     return "this node" if name == NODE else f"job {name}"
 
 
-def _records(user: Identity, environment: Mapping[str, str]) -> Iterator[tuple[str, Record]]:
-    """Of what is prepared under the names that a user may give, what is his."""
-    for name in _names(environment):
-        try:
-            fd = os.open(f"{STATE_DIRECTORY}/{name}/{RECORD}", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            continue
-        from shifter_runtime.job import record  # here: few launches find something to join
-
-        found = record.read(fd)
-        if found is not None and found.uid == user.uid:
-            yield name, found
-
-
-def _names(environment: Mapping[str, str]) -> list[str]:
+def names(environment: Mapping[str, str]) -> list[str]:
     """The job's own container goes before the node's. Variables are text that a user chose."""
     names = []
     for variable, index in _JOB_VARIABLES:

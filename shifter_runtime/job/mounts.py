@@ -15,18 +15,18 @@ _PAUSE = 100_000  # microseconds
 
 def table() -> list[tuple[str, list[str]]]:
     """Each mount point that this process sees, with what is set for it, as they were mounted."""
-    fd = os.open(_TABLE, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        lines = trust.read_all(fd, _TABLE).splitlines()
-    finally:
-        os.close(fd)
-    fields = (line.split(b" ") for line in lines)
-    return [(_unescaped(each[4]), os.fsdecode(each[5]).split(",")) for each in fields]
+    return [(_unescaped(each[4]), os.fsdecode(each[5]).split(",")) for each in _fields()]
 
 
 def below(path: str) -> list[str]:
     """The mount points at and below `path`, in the order of their mounting."""
     return [point for point, _ in table() if f"{point}/".startswith(f"{path}/")]
+
+
+def devices_at(path: str) -> set[int]:
+    """The devices of what is mounted at `path`, one upon the other."""
+    devices = [each[2].split(b":") for each in _fields() if _unescaped(each[4]) == path]
+    return {os.makedev(int(major), int(minor)) for major, minor in devices}
 
 
 def detach_all(path: str) -> list[str]:
@@ -47,6 +47,15 @@ def detach_all(path: str) -> list[str]:
             continue
         return []
     return below(path)
+
+
+def _fields() -> list[list[bytes]]:
+    """The lines of the kernel's table: proc_pid_mountinfo(5)."""
+    fd = os.open(_TABLE, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return [line.split(b" ") for line in trust.read_all(fd, _TABLE).splitlines()]
+    finally:
+        os.close(fd)
 
 
 def _unescaped(text: bytes) -> str:

@@ -6,6 +6,8 @@ Nothing is read from the environment: the user of a job may have set it.
 
 from __future__ import annotations
 
+from shifter_common.errors import InvalidReferenceError
+from shifter_common.reference import ImageReference
 from shifter_runtime import volumes
 from shifter_runtime.errors import UsageError
 from shifter_runtime.job import hosts
@@ -26,21 +28,28 @@ Prepare the container of image TYPE:ID (id, or local) on this node, for one user
       --tasks-per-node LIST
                         ... with 2,1(x8) tasks on these; else one on each
   -s, --ssh-key KEY     start an sshd inside that lets in this public key of the user's
+      --request NAME    what the image was called when it was looked up, as docker:debian:12
       --job ID          for one job on a node that jobs share; else for the whole node
+      --show            show a job's container on udiMount, too, unless something is there
   -V, --verbose         show the configuration, and what is odd in it
       --dry-run         only show what would be done
       --json            show it as JSON
+      --version         the version of Shifter
   -h, --help            this text
 
 Exit codes: 0 prepared, 1 failed and undone, 2 wrong usage, 3 there is one already.
 """
 UNSETUP_USAGE = """\
-usage: unsetupRoot [--job ID] [-v]
+usage: unsetupRoot [--job ID | --all | --list [--json]] [-v]
 
 Take down what setupRoot prepared, for the node or for a job. Processes inside are left alone.
 
       --job ID          the container of this job
+      --all             every container on this node, of all jobs
+      --list            take nothing down: list what is prepared on this node
+      --json            list it as JSON
   -v, --verbose         say what is done, and list processes that are still inside
+      --version         the version of Shifter
   -h, --help            this text
 
 Exit codes: 0 nothing is left (or was there), 1 something is left, 2 wrong usage.
@@ -50,15 +59,20 @@ Exit codes: 0 nothing is left (or was there), 1 something is left, 2 wrong usage
 _SETUP = {
     "user": True, "uid": True, "gid": True, "volume": True, "module": True, "modules": True,
     "nodes": True, "nodelist": True, "tasks-per-node": True, "ssh-key": True, "job": True,
-    "verbose": False, "dry-run": False, "json": False, "help": False,
+    "request": True, "show": False, "verbose": False, "dry-run": False, "json": False,
+    "version": False, "help": False,
 }  # fmt: skip
 _SETUP_LETTERS = {
     "u": "user", "U": "uid", "G": "gid", "v": "volume", "m": "module", "N": "nodes",
     "s": "ssh-key", "V": "verbose", "h": "help",
 }  # fmt: skip
-_UNSETUP = {"job": True, "verbose": False, "help": False}
+_UNSETUP = {
+    "job": True, "all": False, "list": False, "json": False, "verbose": False, "version": False,
+    "help": False,
+}  # fmt: skip
 _UNSETUP_LETTERS = {"v": "verbose", "h": "help"}
 
+_FLAGS = ("all", "help", "json", "list", "show", "verbose", "version")
 _HIGHEST_ID = 2**32 - 2
 _LONGEST_KEY = 16384
 
@@ -68,10 +82,15 @@ class Options:
 
     def __init__(self) -> None:
         self.help = False
+        self.version = False
         self.verbose = False
         self.dry_run = False
         self.json = False
+        self.all = False
+        self.list = False
         self.job = NODE
+        self.show = False
+        self.request = ""  # of type docker or custom, with its tag
         self.user: str | None = None
         self.uid: int | None = None
         self.gid: int | None = None
@@ -88,7 +107,7 @@ class Options:
 def parse_setup(words: list[str]) -> Options:
     """Read the words after setupRoot."""
     options, rest, texts = _parse(words, _SETUP, _SETUP_LETTERS)
-    if options.help:
+    if options.help or options.version:
         return options
     if len(rest) != 2:
         raise UsageError(f"TYPE and ID of an image are needed, not {len(rest)} words")
@@ -100,6 +119,8 @@ def parse_setup(words: list[str]) -> Options:
         )
     if options.user is None and options.uid is None:
         raise UsageError("a user is needed: give --user, --uid or both")
+    if options.request and options.image_type != "id":
+        raise UsageError("--request needs an image of type id: what it was looked up as")
     options.volumes = volumes.parse_user(";".join(texts))
     if options.nodelist:
         if options.nodes:
@@ -113,8 +134,10 @@ def parse_setup(words: list[str]) -> Options:
 def parse_unsetup(words: list[str]) -> Options:
     """Read the words after unsetupRoot."""
     options, rest, _ = _parse(words, _UNSETUP, _UNSETUP_LETTERS)
-    if rest and not options.help:
-        raise UsageError(f"{rest[0]!r} means nothing here: only --job ID and -v do")
+    if rest and not (options.help or options.version):
+        raise UsageError(f"{rest[0]!r} means nothing here: a job is named by --job")
+    if (options.job != NODE) + options.all + options.list > 1:
+        raise UsageError("--job, --all and --list exclude each other")
     return options
 
 
@@ -177,7 +200,7 @@ def _whole_name(typed: str, known: dict[str, bool]) -> str:
 
 
 def _set(options: Options, name: str, value: str) -> None:
-    if name in ("help", "verbose", "json"):
+    if name in _FLAGS:
         setattr(options, name, True)
     elif name == "dry-run":
         options.dry_run = True
@@ -191,6 +214,8 @@ def _set(options: Options, name: str, value: str) -> None:
         options.job = _job(value)
     elif name == "nodes":
         options.nodes = hosts.parse(value)
+    elif name == "request":
+        options.request = _request(value)
     elif name == "ssh-key":
         options.ssh_key = _key(value)
     else:
@@ -210,6 +235,16 @@ def _job(text: str) -> str:
             f"a letter or digit, and is not {NODE!r}"
         )
     return text
+
+
+def _request(text: str) -> str:
+    try:
+        reference = ImageReference.parse(text, default_type="")
+    except InvalidReferenceError as error:
+        raise UsageError(f"--request: {error}") from error
+    if reference.image_type not in ("docker", "custom"):
+        raise UsageError(f"--request: {text[:300]!r} is never looked up: leave it out")
+    return str(reference.with_default_tag())
 
 
 def _key(text: str) -> str:

@@ -3,8 +3,9 @@
 
 It is built in a mount namespace of this process's own, which ends with the process: until the last
 step nothing on the node has changed, whatever fails and however this is killed. Then the finished
-namespace is kept below STATE_DIRECTORY. The container of the whole node is also shown on udiMount,
-as prologs and the batch system's plugin expect; its mounts there replicate to no other namespace.
+namespace is kept below STATE_DIRECTORY. The container of the whole node, and that of a job where it
+is wanted, is also shown on udiMount, as prologs and the batch system's plugin expect; its mounts
+there replicate to no other namespace.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 from shifter_common.errors import InvalidMetadataError
 from shifter_runtime import namespace, syscalls
 from shifter_runtime.errors import SetupError
-from shifter_runtime.job import mounts, removal, state
+from shifter_runtime.job import mounts, removal, showing, state
 from shifter_runtime.job.caller import say
 from shifter_runtime.job.joining import NODE, called
 from shifter_runtime.job.record import Record, device_at, own_processes
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from shifter_common.metadata import ImageMetadata
     from shifter_runtime.config import RuntimeConfig
     from shifter_runtime.identity import Identity
+    from shifter_runtime.operations.closed_root import CloseRoot
     from shifter_runtime.plan import Plan
 
 _OWN_NAMESPACE = "/proc/self/ns/mnt"
@@ -36,16 +38,29 @@ class AlreadyPreparedError(SetupError):
 
 
 class Container:
-    """What is to be prepared: `name` is a job's id or NODE; `ssh_key` is empty for no sshd."""
+    """What is to be prepared: `name` is a job's id or NODE, the rest is as in its Record.
+
+    `closing` is the operation that makes it fit to be shown on the node, where that is wanted.
+    """
 
     def __init__(
-        self, name: str, user: Identity, description: str, metadata: ImageMetadata, ssh_key: str
+        self,
+        name: str,
+        user: Identity,
+        *,
+        description: str,
+        metadata: ImageMetadata,
+        request: str = "",
+        closing: CloseRoot | None = None,
+        has_sshd: bool = False,
     ) -> None:
         self.name = name
         self.user = user
         self.description = description
         self.metadata = metadata
-        self.ssh_key = ssh_key
+        self.request = request
+        self.closing = closing
+        self.has_sshd = has_sshd
 
 
 class _Built:
@@ -83,13 +98,23 @@ def _require_free(name: str, config: RuntimeConfig) -> None:
         )
     if state.exists(name):
         removal.remove(name, config)
-    elif name == NODE:
-        for place in (config.udi_mount, config.loop_mount):
-            if mounts.below(place):
-                raise SetupError(
-                    f"something is mounted on {place} that this release did not mount: "
-                    "unsetupRoot unmounts it"
-                )
+    if name == NODE:
+        _require_nothing_shown(config)
+
+
+def _require_nothing_shown(config: RuntimeConfig) -> None:
+    owner = showing.owner(config)
+    if owner is not None:
+        raise SetupError(
+            f"the container for {called(owner)} is shown on {config.udi_mount}: "
+            f"run unsetupRoot --job {owner} first, or give --job"
+        )
+    for place in (config.udi_mount, config.loop_mount):
+        if mounts.below(place):
+            raise SetupError(
+                f"something is mounted on {place} that this release did not mount: "
+                "unsetupRoot unmounts it"
+            )
 
 
 def _build(plan: Plan) -> _Built:
@@ -156,10 +181,10 @@ def _keep(container: Container, built: _Built, config: RuntimeConfig) -> None:
     with state.Lock():
         directory = state.make(container.name)
     state.keep_namespace(container.name, built.namespace)
-    if container.name == NODE:
-        _show(built.tree, config.udi_mount)
+    if container.closing is not None and container.closing.is_closed:
+        _show(container, built, config)
     os.close(built.tree)
-    if container.ssh_key:
+    if container.has_sshd:
         _start_sshd(built.namespace, container, config, directory)
     record = Record(
         uid=container.user.uid,
@@ -167,10 +192,24 @@ def _keep(container: Container, built: _Built, config: RuntimeConfig) -> None:
         namespace=os.fstat(built.namespace).st_ino,
         processes=own_processes(),
         device=built.device if container.name == NODE else 0,
+        request=container.request,
         description=container.description,
         metadata=_text(container.metadata),
     )
     state.write_record(container.name, record)
+
+
+def _show(container: Container, built: _Built, config: RuntimeConfig) -> None:
+    """For a node without jobs it is the point of all this; a job goes on without."""
+    if container.name == NODE:
+        if not showing.show(NODE, built.tree, built.device, config):
+            raise SetupError(f"something was mounted on {config.udi_mount} at this moment")
+        return
+    try:
+        showing.show(container.name, built.tree, built.device, config)
+    except OSError as error:
+        showing.hide(container.name, config)
+        say("setupRoot", f"cannot show the container on {config.udi_mount}: {error.strerror}")
 
 
 def _start_sshd(
@@ -183,29 +222,6 @@ def _start_sshd(
         sshd.start(namespace_fd, container.user, config, directory)
     except (SetupError, OSError) as error:
         say("setupRoot", f"{error}; the job goes on without")
-
-
-def _show(tree: int, place: str) -> None:
-    """Mount the container on `place`, all at once.
-
-    What is mounted on a shared mount is copied to every namespace that shares it. So a private
-    mount of the directory itself goes between.
-    """
-    for mount in (_bound_on_itself(place), tree):
-        target = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        syscalls.attach(mount, target, place)
-        os.close(target)
-        syscalls.set_attributes(
-            mount, 0, recursive=False, propagation=syscalls.MS_PRIVATE, name=place
-        )
-
-
-def _bound_on_itself(place: str) -> int:
-    os.makedirs(place, 0o755, exist_ok=True)
-    directory = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    mount = syscalls.clone_tree(directory, recursive=False, name=place)
-    os.close(directory)
-    return mount
 
 
 def _text(metadata: ImageMetadata) -> str:

@@ -12,7 +12,8 @@ from shifter_runtime.errors import SetupError
 from shifter_runtime.image import Image
 from shifter_runtime.job.joining import NAMESPACE
 
-_HEAD = "shifter-udi 1"
+_HEAD = "shifter-udi 2"
+_OLD_HEAD = "shifter-udi 1"  # without the request: a container outlives an update of Shifter
 _PROCESSES = "/proc/self/ns/pid"
 
 
@@ -21,9 +22,19 @@ class Record:
 
     `namespace` and `processes` are the inodes of its mount namespace and of the pid namespace that
     its /proc shows; `device` is that of the root mounted on udiMount, 0 for the container of a job.
+    `request` is what the image was called when it was looked up, if it was.
     """
 
-    __slots__ = ("description", "device", "metadata", "namespace", "processes", "uid", "user")
+    __slots__ = (
+        "description",
+        "device",
+        "metadata",
+        "namespace",
+        "processes",
+        "request",
+        "uid",
+        "user",
+    )
 
     def __init__(
         self,
@@ -33,6 +44,7 @@ class Record:
         namespace: int,
         processes: int,
         device: int,
+        request: str,
         description: str,
         metadata: str,
     ) -> None:
@@ -41,13 +53,22 @@ class Record:
         self.namespace = namespace
         self.processes = processes
         self.device = device
+        self.request = request
         self.description = description
         self.metadata = metadata
 
     def to_text(self) -> str:
-        """One line each; the metadata, which is many, comes last."""
+        """One line each; the metadata, which is many, comes last.
+
+        Slurm's plugin reads the user's id: the first number of the second line, in any version.
+        """
         numbers = f"{self.uid} {self.namespace} {self.processes} {self.device}"
-        return f"{_HEAD}\n{numbers}\n{self.user}\n{self.description}{self.metadata}"
+        lines = f"{_HEAD}\n{numbers}\n{self.user}\n{self.request}\n"
+        return f"{lines}{self.description}{self.metadata}"
+
+    def parts(self) -> tuple[str, str, str]:
+        """Image, volumes and modules, as they stand in the description."""
+        return parts_of(self.description)
 
     def open(self, directory: str, udi_mount: str) -> int | None:
         """A descriptor of its mount namespace, if it is there and fit for this process."""
@@ -73,12 +94,17 @@ def read(fd: int) -> Record | None:
         return None
     finally:
         os.close(fd)
-    head, numbers, user, description, metadata = (*text.split("\n", 4), "", "", "", "")[:5]
+    head, _, rest = text.partition("\n")
+    if head not in (_HEAD, _OLD_HEAD):
+        return None
+    numbers, user, rest = (*rest.split("\n", 2), "", "")[:3]
+    request = ""
+    if head == _HEAD:
+        request, _, rest = rest.partition("\n")
+    description, _, metadata = rest.partition("\n")
     try:
         uid, namespace, processes, device = map(int, numbers.split())
     except ValueError:
-        return None
-    if head != _HEAD:
         return None
     return Record(
         uid=uid,
@@ -86,6 +112,7 @@ def read(fd: int) -> Record | None:
         namespace=namespace,
         processes=processes,
         device=device,
+        request=request,
         description=description + "\n",
         metadata=metadata,
     )
@@ -107,6 +134,14 @@ def device_at(path: str) -> int:
 def identifier_of(image_id: str) -> str:
     """How the description of every container of that image begins."""
     return f'{{"identifier":{json_string(image_id)},'
+
+
+def parts_of(description: str) -> tuple[str, str, str]:
+    """Image, volumes and modules of shifterConfig.json, as JSON has them between its quotes."""
+    _, _, rest = description.partition('"identifier":"')
+    image, _, rest = rest.partition('","user":"')
+    volumes, _, modules = rest.partition('","volMap":"')[2].partition('","modules":"')
+    return image, volumes, modules.rstrip().removesuffix('"}')
 
 
 def image_of(image_id: str, record: Record) -> Image | None:

@@ -3,16 +3,10 @@
 
 from __future__ import annotations
 
-import os
-
 from shifter_runtime.config import RuntimeConfig
 from shifter_runtime.errors import SetupError
-from shifter_runtime.job import mounts, sshd, state
-from shifter_runtime.job.joining import NAMESPACE, NODE
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from shifter_runtime.job import mounts, showing, sshd, state
+from shifter_runtime.job.joining import NODE
 
 
 def remove(name: str, config: RuntimeConfig) -> None:
@@ -25,31 +19,13 @@ def remove(name: str, config: RuntimeConfig) -> None:
     if state.exists(name):
         state.remove_record(name)
         sshd.stop(state.place_of(name))
+        left = showing.hide(name, config)
         state.release_namespace(name)
     if name == NODE:
-        left = mounts.detach_all(config.udi_mount) + mounts.detach_all(config.loop_mount)
+        left += showing.clear(config) + mounts.detach_all(config.loop_mount)
     if left:
         raise SetupError(
             f"still mounted, in spite of all attempts: {', '.join(left)}: unmount by hand"
         )
     with state.Lock():
         state.forget(name)
-
-
-def processes_in(name: str) -> Iterator[tuple[int, str]]:
-    """Number and name of each process that is inside."""
-    try:
-        wanted = os.stat(f"{state.place_of(name)}/{NAMESPACE}")
-    except OSError:
-        return
-    for word in os.listdir("/proc"):
-        if not word.isdecimal():
-            continue
-        try:
-            found = os.stat(f"/proc/{word}/ns/mnt")
-            with open(f"/proc/{word}/comm", encoding="utf-8", errors="replace") as file:
-                title = file.read(64).strip()
-        except OSError:
-            continue  # it has ended
-        if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
-            yield int(word), title

@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-import os
-
-from shifter_common.errors import ShifterError
 from shifter_common.metadata import json_string
 from shifter_common.reference import ImageReference
 from shifter_runtime import config as configs
@@ -15,12 +12,20 @@ from shifter_runtime import image as images
 from shifter_runtime import modules as module_selection
 from shifter_runtime import plan as plans
 from shifter_runtime import request as requests
-from shifter_runtime.errors import SetupError, UsageError
+from shifter_runtime.errors import SetupError
 from shifter_runtime.job import account, hosts, options, preparing, ssh_plan
-from shifter_runtime.job.caller import require_root, say, take_known_surroundings
+from shifter_runtime.job.caller import (
+    answers_itself,
+    end,
+    require_root,
+    say,
+    show,
+    take_known_surroundings,
+)
 from shifter_runtime.job.joining import NODE
 from shifter_runtime.operations.closed_root import CloseRoot
 from shifter_runtime.operations.root import SealRoot
+from shifter_runtime.operations.tree import WriteFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,33 +36,22 @@ if TYPE_CHECKING:
     from shifter_runtime.operations import Operation
 
 _PROGRAM = "setupRoot"
-_FAILED, _WRONG_USAGE, _ALREADY_PREPARED, _INTERRUPTED = 1, 2, 3, 130
+_ALREADY_PREPARED = 3
 
 
 def main(config_path: str, words: list[str]) -> NoReturn:
     """Prepare one container; where that fails, the node is as it was."""
-    try:
+
+    def run_all() -> None:
         run(config_path, words)
-        status = 0
-    except UsageError as error:
-        say(_PROGRAM, f"{error}; setupRoot --help says more")
-        status = _WRONG_USAGE
-    except preparing.AlreadyPreparedError as error:
-        say(_PROGRAM, str(error))
-        status = _ALREADY_PREPARED
-    except (ShifterError, OSError) as error:
-        say(_PROGRAM, str(error))
-        status = _FAILED
-    except KeyboardInterrupt:
-        status = _INTERRUPTED
-    os._exit(status)
+
+    end(_PROGRAM, run_all, {preparing.AlreadyPreparedError: _ALREADY_PREPARED})
 
 
 def run(config_path: str, words: list[str]) -> None:
     """The steps of a launch, up to the point where it would become the user."""
     chosen = options.parse_setup(words)
-    if chosen.help:
-        os.write(1, options.SETUP_USAGE.encode())
+    if answers_itself(_PROGRAM, chosen, options.SETUP_USAGE):
         return
     require_root()
     take_known_surroundings()
@@ -83,8 +77,12 @@ def run(config_path: str, words: list[str]) -> None:
             request, image.image_id, image.metadata, config, [each.variables for each in modules]
         )
         _add_last(plan, ssh_plan.operations(chosen.ssh_key, user, config, variables))
-    if chosen.job == NODE:
-        _add_last(plan, [CloseRoot(user)])
+    if chosen.job != NODE:
+        _add_last(plan, [WriteFile("/var/shifterSlurm.jobid", chosen.job.encode())])
+    closing = None
+    if chosen.show or chosen.job == NODE:
+        closing = CloseRoot(user, required=chosen.job == NODE)
+        _add_last(plan, [closing])
     problem = hosts.problem_of(chosen.nodes, user, config)
     if problem:
         _say(problem)
@@ -92,7 +90,15 @@ def run(config_path: str, words: list[str]) -> None:
         _show_plan(plan, as_json=chosen.json)
         return
     description = udi_config.describe(image, request, user, modules)
-    container = preparing.Container(chosen.job, user, description, image.metadata, chosen.ssh_key)
+    container = preparing.Container(
+        chosen.job,
+        user,
+        description=description,
+        metadata=image.metadata,
+        request=chosen.request,
+        closing=closing,
+        has_sshd=bool(chosen.ssh_key),
+    )
     preparing.prepare(container, plan, config)
 
 
@@ -126,9 +132,9 @@ def _show_configuration(config: RuntimeConfig, *, as_json: bool) -> None:
         pairs = ", ".join(
             f"{json_string(key)}: {json_string(text)}" for key, text in values.items()
         )
-        _show(f"{{{pairs}}}\n")
+        show(f"{{{pairs}}}\n")
     else:
-        _show("".join(f"{key} = {text}\n" for key, text in values.items()))
+        show("".join(f"{key} = {text}\n" for key, text in values.items()))
     for warning in config.warnings:
         _say(warning)
 
@@ -144,15 +150,9 @@ def _text(value: object) -> str:
 def _show_plan(plan: plans.Plan, *, as_json: bool) -> None:
     lines = str(plan).split("\n")
     if as_json:
-        _show(f"[{', '.join(map(json_string, lines))}]\n")
+        show(f"[{', '.join(map(json_string, lines))}]\n")
     else:
-        _show("".join(f"{line}\n" for line in lines))
-
-
-def _show(text: str) -> None:
-    content = text.encode("utf-8", "surrogateescape")
-    while content:
-        content = content[os.write(1, content) :]
+        show("".join(f"{line}\n" for line in lines))
 
 
 def _say(text: str) -> None:

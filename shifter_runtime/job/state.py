@@ -14,7 +14,14 @@ import stat
 
 from shifter_runtime import loop, process_calls, syscalls
 from shifter_runtime.errors import SetupError
-from shifter_runtime.job.joining import NAMESPACE, RECORD, STATE_DIRECTORY, called
+from shifter_runtime.job.joining import (
+    NAMESPACE,
+    NODE,
+    RECORD,
+    STATE_DIRECTORY,
+    called,
+    is_job_id,
+)
 from shifter_runtime.job.record import Record, read
 
 _LOCK = loop.STATE_DIRECTORY + "/udi.lock"
@@ -46,12 +53,17 @@ class Lock:
         os.close(self._fd)
         raise SetupError(
             f"another setupRoot or unsetupRoot has been busy with "
-            f"{called(self._name) if self._name else STATE_DIRECTORY} for "
+            f"{self._what()} for "
             f"{_PATIENCE // 1000} seconds: see what keeps it, and try again"
         )
 
     def __exit__(self, *failure: object) -> None:
         os.close(self._fd)
+
+    def _what(self) -> str:
+        if self._name is None:
+            return STATE_DIRECTORY
+        return called(self._name) if "/" not in self._name else self._name[1:]
 
 
 def place_of(name: str) -> str:
@@ -75,6 +87,15 @@ def make(name: str) -> str:
     os.close(fd)
     os.mkdir(place_of(name), 0o700)
     return place_of(name)
+
+
+def names() -> list[str]:
+    """What containers are kept as, finished or not."""
+    try:
+        found = os.listdir(STATE_DIRECTORY)
+    except FileNotFoundError:
+        return []
+    return sorted(name for name in found if name == NODE or is_job_id(name))
 
 
 def exists(name: str) -> bool:

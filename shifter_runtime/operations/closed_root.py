@@ -21,11 +21,14 @@ class CloseRoot:
     """Keep other users of the node out of the container's root directory, by an access list.
 
     Its image may be private, and its volumes may come from below a directory that only the user
-    may enter. Inside, nobody but the user is there to notice.
+    may enter. Inside, nobody but the user is there to notice. Where the kernel cannot, and it is
+    not required, the container is not shown.
     """
 
-    def __init__(self, user: Identity) -> None:
+    def __init__(self, user: Identity, *, required: bool) -> None:
         self.user = user
+        self.required = required
+        self.is_closed = False
 
     def __str__(self) -> str:
         return f"let nobody but {self.user.name} and root into /"
@@ -36,10 +39,13 @@ class CloseRoot:
         except OSError as error:
             if error.errno != errno.EOPNOTSUPP:
                 raise
+            if not self.required:
+                return
             raise SetupError(
                 "this node's kernel has no access lists in memory (CONFIG_TMPFS_POSIX_ACL), by "
                 "which a container of the whole node is kept from other users: use --job"
             ) from error
+        self.is_closed = True
 
 
 def access_list(uid: int) -> bytes:

@@ -25,7 +25,11 @@ class BatchNode:
 
     def __init__(self, node: Node) -> None:
         self.node = node
-        script = "mount --make-rshared / && hostname node1 && echo ready && exec sleep infinity"
+        script = (
+            "umount --recursive --lazy /run/shifter/udi 2>&-; mkdir -p /run/shifter && "
+            "mount -t tmpfs -o mode=0700 none /run/shifter && "
+            "mount --make-rshared / && hostname node1 && echo ready && exec sleep infinity"
+        )
         self._holder = subprocess.Popen(
             ["unshare", "--uts", "--mount", "--propagation", "private", "sh", "-c", script],
             stdout=subprocess.PIPE, text=True,

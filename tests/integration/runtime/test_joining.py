@@ -22,6 +22,23 @@ def test_launches_of_a_job_share_one_namespace(batch, name):
     assert batch.joined() is None  # no job, and no container for the node
 
 
+@pytest.mark.parametrize(
+    ("job", "variables"),
+    [
+        ("12", {"LSB_JOBID": "12", "LSB_JOBINDEX": "0"}),
+        ("12.3", {"LSB_JOBID": "12", "LSB_JOBINDEX": "3"}),
+        ("12", {"JOB_ID": "12", "SGE_TASK_ID": "undefined"}),
+        ("12.3", {"JOB_ID": "12", "SGE_TASK_ID": "3"}),
+        ("12[3].server", {"PBS_JOBID": "12[3].server"}),
+    ],
+)
+def test_each_element_of_an_array_is_a_job_of_its_own(batch, job, variables):
+    batch.setup("--job", job)
+
+    assert batch.joined(env=variables) == job
+    assert batch.joined(env={"JOB_ID": job}) is None  # a name that others use, too
+
+
 def test_launches_join_the_container_of_the_node(batch):
     batch.setup()
 
@@ -250,8 +267,9 @@ def test_nobody_joins_whose_processes_the_container_would_not_show(batch):
     as_ever = batch.run(*become, *launch, env=job)
 
     assert (done.returncode, as_ever.returncode) == (0, 0)
-    assert "joining" not in done.stderr
-    assert "joining" in as_ever.stderr
+    assert "shifter: joining" not in done.stderr
+    assert "another pid namespace" in done.stderr
+    assert "shifter: joining" in as_ever.stderr
 
 
 def test_nobody_joins_once_unsetup_has_begun(batch):
@@ -319,7 +337,7 @@ def test_a_launch_without_anything_to_join_opens_nothing_more_than_names(batch):
         "import sys, time; sys.path.insert(0, sys.argv[1])\n"
         "from shifter_runtime.job import joining\n"
         "class User: uid = 61001\n"
-        "def find(): return joining.find('', User, None, {'SLURM_JOB_ID': '1', 'PBS_JOBID': '2'})\n"
+        "def find(): return joining.records(User, {'SLURM_JOB_ID': '1', 'PBS_JOBID': '2'})\n"
         "find(); best = min(timed for timed in [(-time.perf_counter_ns(), find(),\n"
         "    time.perf_counter_ns()) for _ in range(200)] for timed in [timed[0] + timed[2]])\n"
         "print(best, 'shifter_runtime.job.record' in sys.modules)",

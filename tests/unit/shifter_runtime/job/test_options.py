@@ -51,7 +51,7 @@ def test_letters_may_be_bundled():
     [
         (["--job"], "requires a value"),
         (["--verbose=1"], "takes no value"),
-        (["--ver", "--=x"], "unrecognized option"),
+        (["--verb", "--=x"], "unrecognized option"),
         (["-u", "a", "docker", "ubuntu"], "not looked up here"),
         (["id", ID], "a user is needed"),
         (["--u=1", "id", ID], "ambiguous"),
@@ -77,11 +77,13 @@ def test_hostsfile_has_a_line_for_each_task():
     assert hosts.hostsfile(hosts.parse("")) == b""
 
 
-@pytest.mark.parametrize("text", ["1", "12.server", "a-b_c", "Z" * 64])
+@pytest.mark.parametrize("text", ["1", "12.server", "12[3].server", "a-b_c", "Z" * 64])
 def test_ids_of_batch_systems_are_job_ids(text):
     assert is_job_id(text)
 
 
-@pytest.mark.parametrize("text", ["", "node", ".", "..", "a/b", "-1", "é", "1\n", "1" * 65, "१"])
+@pytest.mark.parametrize(
+    "text", ["", "node", ".", "..", "[1]", "a/b", "-1", "é", "1\n", "1" * 65, "१"]
+)
 def test_what_would_be_another_path_is_no_job_id(text):
     assert not is_job_id(text)
