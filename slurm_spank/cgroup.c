@@ -20,6 +20,7 @@
 
 #define MEMBERS "cgroup.procs" /* in version 1, too, where `tasks` lists threads */
 #define THREADS "tasks"
+#define LEVELS 3
 #define ATTEMPTS 100
 #define PAUSE 20 /* milliseconds */
 #define LONGEST_LINE 4096
@@ -64,6 +65,18 @@ static int open_members(const char *directory, int flags)
 	return fd >= 0 || errno != ENOENT ? fd : open_file(directory, MEMBERS, flags);
 }
 
+static bool make_levels(const struct settings *settings, uid_t uid, uint32_t job, char path[PATH_MAX])
+{
+	for (int levels = 1; levels <= LEVELS; levels++) {
+		if (!place_of(settings, uid, job, levels, path) ||
+		    (mkdir(path, 0755) < 0 && errno != EEXIST))
+			return false;
+		if (levels < LEVELS)
+			write_text(path, "cgroup.subtree_control", "+memory");
+	}
+	return true;
+}
+
 /* A descriptor through which a process goes into the group of the job; -1 where there is none. */
 int memory_group_make(const struct settings *settings, uid_t uid, uint32_t job)
 {
@@ -74,15 +87,12 @@ int memory_group_make(const struct settings *settings, uid_t uid, uint32_t job)
 		return -1;
 	/* In version 2, a group can limit memory only if that above lets it; in version 1, this fails. */
 	write_text(settings->memory_cgroup, "cgroup.subtree_control", "+memory");
-	for (int levels = 1; levels <= 3; levels++) {
-		if (!place_of(settings, uid, job, levels, path) ||
-		    (mkdir(path, 0755) < 0 && errno != EEXIST))
-			break;
-		if (levels < 3)
-			write_text(path, "cgroup.subtree_control", "+memory");
-		else
+	/* Again, where the epilog of the user's last job here has just removed his group. */
+	for (int i = 0; group < 0 && i < ATTEMPTS; i++)
+		if (make_levels(settings, uid, job, path))
 			group = open_members(path, O_WRONLY);
-	}
+		else if (errno != ENOENT || access(settings->memory_cgroup, F_OK) < 0)
+			break;
 	if (group < 0)
 		slurm_error("shifter: cannot make the control group of job %u below %s, so it has none: %s",
 			    job, settings->memory_cgroup, strerror(errno));
@@ -141,7 +151,7 @@ void memory_group_end(const struct settings *settings, uid_t uid, uint32_t job)
 {
 	char path[PATH_MAX];
 
-	if (settings->memory_cgroup == NULL || !place_of(settings, uid, job, 3, path))
+	if (settings->memory_cgroup == NULL || !place_of(settings, uid, job, LEVELS, path))
 		return;
 	for (int i = 0; i < ATTEMPTS && rmdir(path) < 0; i++) {
 		if (errno == ENOENT)
@@ -153,7 +163,7 @@ void memory_group_end(const struct settings *settings, uid_t uid, uint32_t job)
 	if (access(path, F_OK) == 0)
 		slurm_error("shifter: cannot remove the control group %s: some processes in it do not end",
 			    path);
-	if (place_of(settings, uid, job, 2, path))
+	if (place_of(settings, uid, job, LEVELS - 1, path))
 		rmdir(path); /* stays while another job of the user's is there */
 }
 
@@ -183,9 +193,9 @@ static bool find_mount(const char *controllers, char *path, size_t size)
 	return found && (size_t)snprintf(path, size, "%s", place) < size;
 }
 
-static void take_into(char *line, const char *process)
+static void take_into(char *line, const char *process, uint32_t job)
 {
-	char *controllers = strchr(line, ':'), *place, path[PATH_MAX];
+	char *controllers = strchr(line, ':'), *place, path[PATH_MAX], part[32];
 	size_t length;
 
 	if (controllers == NULL || (place = strchr(controllers + 1, ':')) == NULL)
@@ -193,8 +203,9 @@ static void take_into(char *line, const char *process)
 	*controllers++ = '\0';
 	*place++ = '\0';
 	place[strcspn(place, "\n")] = '\0';
-	/* Nothing is gained in the root of a hierarchy, where a step's own group would not be. */
-	if (strcmp(place, "/") == 0 || !find_mount(controllers, path, sizeof(path)))
+	/* In hierarchies that Slurm does not use, the step is where slurmd is. */
+	snprintf(part, sizeof(part), "/job_%u/", job);
+	if (strstr(place, part) == NULL || !find_mount(controllers, path, sizeof(path)))
 		return;
 	length = strlen(path);
 	if ((size_t)snprintf(path + length, sizeof(path) - length, "%s", place) < sizeof(path) - length &&
@@ -202,8 +213,8 @@ static void take_into(char *line, const char *process)
 		slurm_error("shifter: cannot put process %s into %s: %s", process, path, strerror(errno));
 }
 
-/* Put `process` into all groups that `member` is in. */
-void groups_take(pid_t process, pid_t member)
+/* Put `process` into all groups of the job that `member` is in. */
+void groups_take(pid_t process, pid_t member, uint32_t job)
 {
 	char path[64], line[LONGEST_LINE], number[16];
 	FILE *file;
@@ -216,6 +227,6 @@ void groups_take(pid_t process, pid_t member)
 		return;
 	}
 	while (fgets(line, sizeof(line), file) != NULL)
-		take_into(line, number);
+		take_into(line, number, job);
 	fclose(file);
 }

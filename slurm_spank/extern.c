@@ -129,7 +129,7 @@ void set_up_extern_step(spank_t spank, const struct settings *settings)
 		return;
 	sshd = settings->extern_cgroup ? sshd_of(job) : 0;
 	if (sshd > 0)
-		groups_take(sshd, process_of_step());
+		groups_take(sshd, process_of_step(), job);
 	if (settings->extern_setup != NULL)
 		run_site_program(settings, job);
 	note_write(job, "extern", "", 0);

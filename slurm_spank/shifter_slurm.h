@@ -125,7 +125,7 @@ void clear_node(spank_t spank, const struct settings *settings);
 /* cgroup.c */
 int memory_group_make(const struct settings *settings, uid_t uid, uint32_t job);
 void memory_group_end(const struct settings *settings, uid_t uid, uint32_t job);
-void groups_take(pid_t process, pid_t member);
+void groups_take(pid_t process, pid_t member, uint32_t job);
 
 /* task.c: on a compute node, in slurmstepd. */
 void name_job(spank_t spank);
