@@ -16,7 +16,7 @@ from tests import openssh
 from tests.cluster import accounts, gateway, slurm
 from tests.cluster.gateway import Gateway
 from tests.cluster.node import GLOBAL, Node
-from tests.cluster.places import World, inside
+from tests.cluster.places import World, finish, inside
 from tests.cluster.slurm import Job
 from tests.cluster.storage import ADDRESS, CLIENT, Storage
 from tests.integration.conftest import PushedImage, layer, wait_until
@@ -88,6 +88,7 @@ class Cluster:
         """Cut a node's power, and turn it on again."""
         self.node(name).shut_down()
         self.boot(name)
+        self.node(name).wait_for_slurmd()
 
     def start_program(
         self,
@@ -124,11 +125,9 @@ class Cluster:
         process = self.start_program(
             node, "timeout", "--kill-after=5", str(timeout), *words,
             stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="surrogateescape",
-            **options,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
         )  # fmt: skip
-        stdout, stderr = process.communicate(input)
-        return subprocess.CompletedProcess(list(words), process.returncode, stdout, stderr)
+        return finish(process, list(words), input)
 
     def output(self, node: str, *words: str | Path, **options: Any) -> str:
         """What a program prints that must succeed."""
@@ -177,6 +176,11 @@ class Cluster:
     def job_states(self, job: int) -> list[str]:
         return re.findall(r"JobState=(\w+)", self.scontrol("show", "job", str(job)))
 
+    def cancel_all(self) -> None:
+        """End all jobs of all users."""
+        for user in ("alice", "bob"):
+            self.output("ctl", "scancel", "--full", f"--user={user}", user="root")
+
     def node_states(self) -> dict[str, str]:
         """The state of each node, and the reason where it has one: `idle`, `drain Prolog error`."""
         lines = self.output("ctl", "sinfo", "-hNo", "%N %t %E", user="root").splitlines()
@@ -196,7 +200,9 @@ class Cluster:
         """Wait until no job is on any node, and every epilog has ended."""
 
         def is_idle() -> bool:
-            return set(self.node_states().values()) == {"idle"}
+            states = set(self.node_states().values())
+            assert not [state for state in states if state.startswith("drain")], states
+            return states == {"idle"}
 
         wait_until(is_idle, seconds=timeout, what="idle nodes")
 

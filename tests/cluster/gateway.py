@@ -138,6 +138,7 @@ def write_config(directory: Path, prefix: Path) -> None:
         "DefaultImageFormat": "squashfs",
         "CacheDirectory": "/var/lib/shifter/cache",
         "ExpandDirectory": "/var/lib/shifter/expand",
+        "PullUpdateTimeout": 0,
         "LogFormat": "json",
         "Locations": {
             "default": {"remotetype": "dockerv2", "url": f"http://127.0.0.1:{_REGISTRY}"}

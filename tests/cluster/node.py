@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 from pathlib import Path
@@ -16,8 +15,10 @@ from tests.cluster.places import PLACE, Place, World
 from tests.integration.conftest import wait_until
 
 GLOBAL = Path("/global")
-STATE = "/run/shifter"
-SHIFTERS = ("/var/udiMount", "/var/loopMount", STATE)
+
+_SHIFTERS = ("/var/udiMount", "/var/loopMount", "/run/shifter")
+_OF_JOBS = ("/run/shifter/udi", "/run/shifter/jobs")
+_SLURMD_PORT = 6818
 
 _SCRIPT = Path(__file__).with_name("node.sh")
 
@@ -94,6 +95,11 @@ class Node:
     def start_slurmd(self) -> None:
         self.start_daemon("slurmd", "-D", "-N", self.name)
 
+    def wait_for_slurmd(self) -> None:
+        table = Path(f"/proc/{self.pid}/net/tcp")
+        listening = f":{_SLURMD_PORT:04X} 00000000:0000 0A"
+        wait_until(lambda: listening in table.read_text(), what=f"slurmd on {self.name}")
+
     def stop_slurmd(self, number: signal.Signals = signal.SIGKILL) -> None:
         """End slurmd; what its steps run goes on."""
         self.kill(self.pids("slurmd"), number)
@@ -125,12 +131,12 @@ class Node:
     def mounts(self) -> list[str]:
         """Lines of the mount table, as the node's own daemons have it, that are Shifter's."""
         table = (Path("/proc") / str(self.pid) / "mountinfo").read_text().splitlines()
-        return [line for line in table if _is_below(line.split()[4], SHIFTERS)]
+        return [line for line in table if _is_below(line.split()[4], _SHIFTERS)]
 
     def kept(self) -> list[str]:
-        """What Shifter remembers of jobs; files that are there with no job, locks, aside."""
-        done = self.place.run("find", STATE, "-mindepth", "2", "-printf", "%P\n")
-        return [line for line in done.stdout.splitlines() if re.search(r"\d", line)]
+        """What Shifter remembers of jobs, and what they have kept."""
+        done = self.place.run("find", *_OF_JOBS, "-mindepth", "1", "-maxdepth", "1")
+        return done.stdout.splitlines()
 
 
 def _is(process: Path, pattern: str, pid_namespace: str) -> bool:

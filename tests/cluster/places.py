@@ -74,11 +74,18 @@ class Place:
         # To kill nsenter would leave what it has started.
         limit = ["timeout", "--kill-after=5", str(timeout)]
         process = self.start(
-            *limit, *words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            errors="surrogateescape", **options,
-        )  # fmt: skip
-        stdout, stderr = process.communicate(options.get("input"))
-        return subprocess.CompletedProcess(list(words), process.returncode, stdout, stderr)
+            *limit, *words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
+        )
+        return finish(process, words)
+
+
+def finish(
+    process: subprocess.Popen[Any], words: Words, text: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Give a program this input, and wait for its output, of which no byte is changed."""
+    given = None if text is None else os.fsencode(text)
+    stdout, stderr = map(os.fsdecode, process.communicate(given))
+    return subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
 
 
 _WITH_FILES = (("mount", "mnt"), ("uts", "uts"), ("ipc", "ipc"))

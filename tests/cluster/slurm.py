@@ -120,6 +120,16 @@ class Job:
         wait_until(lambda: self.state() in _ENDED, seconds=timeout, what=what)
         return self.state()
 
+    def start_again(self) -> None:
+        """Have a job that was requeued start now; by itself Slurm lets two minutes pass."""
+
+        def is_requeued() -> bool:
+            shown = self.cluster.scontrol("show", "job", str(self.id))
+            return "Restarts=1" in shown and "JobState=PENDING" in shown
+
+        wait_until(is_requeued, what=f"job {self.id} in the queue again")
+        self.cluster.scontrol("update", f"jobid={self.id}", "starttime=now")
+
     def output(self) -> str:
         """What it has written by now, errors included."""
         return self.cluster.read(self.output_path, user=self.user)
