@@ -21,7 +21,12 @@ from shifter_common.reference import ImageReference, is_image_id
 from shifter_runtime import image as images
 from shifter_runtime import tag_index
 from shifter_runtime.config import RuntimeConfig
-from shifter_runtime.errors import MissingImageError, NotPermittedError
+from shifter_runtime.errors import (
+    MissingImageError,
+    NotPermittedError,
+    SetupError,
+    UntrustedPathError,
+)
 from shifter_runtime.identity import Identity
 
 if TYPE_CHECKING:
@@ -100,19 +105,35 @@ def _ask_gateway(reference: ImageReference, session: Session) -> str:
 
 
 def _read_index(reference: ImageReference, session: Session) -> str:
-    image_id = tag_index.read(reference.with_default_tag(), session.config)
+    config = session.config
+    try:
+        image_id = tag_index.read(reference.with_default_tag(), config)
+    except UntrustedPathError:
+        raise
+    except SetupError as error:
+        if not isinstance(error.__cause__, PermissionError):
+            raise UnansweredError(str(error)) from error
+        from shifter_cli.submission import launcher  # here: it is for when no gateway answers
+
+        return launcher.image_id(reference, config)
     if image_id is not None:
         with contextlib.suppress(NotPermittedError):  # whose name may be private, too
-            _require_readable(image_id, session.config)
+            _require_readable(image_id, config)
             return image_id
-    raise UnansweredError(f"it is not in the index {tag_index.path(session.config)}")
+    raise UnansweredError(f"it is not in the index {tag_index.path(config)}")
 
 
 _SOURCES = {"gateway": _ask_gateway, "index": _read_index}
 
 
 def _require_readable(image_id: str, config: RuntimeConfig) -> None:
-    found = images.open_image(image_id, config)
+    """Hold the caller to the image's access list, where users can read it; the nodes do anyway."""
+    try:
+        found = images.open_image(image_id, config)
+    except SetupError as error:
+        if isinstance(error.__cause__, PermissionError):
+            return  # the gateway writes them for root alone
+        raise
     os.close(found.fd)
     found.require_readable_by(_caller())
 

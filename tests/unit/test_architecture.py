@@ -128,7 +128,8 @@ ONLY_IMPORTER = {
     "cryptography": {"shifter_imagegw/credentials.py"},
     "elftools": {"shifter_cli/modules/elf.py"},
     "subprocess": {
-        *(f"shifter_cli/{module}.py" for module in ("modules/image_files", "submission/ssh_key")),
+        "shifter_cli/modules/image_files.py",
+        *(f"shifter_cli/submission/{module}.py" for module in ("launcher", "ssh_key")),
         "shifter_imagegw/run.py",
     },
 }
