@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 import pwd
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from benchmarks import (
     catalogs,
@@ -31,10 +32,13 @@ from benchmarks.scale_shared import AGAIN, OPENS, Traffic
 
 AT_ONCE = (1, 10, 100, 1000)
 WORKFLOW, LOGIN_NODES = 10_000, 16  # jobs of one task each, and who submits them
+REPETITIONS = 3
 SPANK_HEADER = Path("/usr/include/slurm/spank.h")
 PLUGIN = "lib64/shifter/shifter_slurm.so"
 # Of libslurm, what does not leave the process; any other of its functions might ask slurmctld.
 LOGGING = ("slurm_error", "slurm_info", "slurm_verbose", "slurm_debug", "slurm_spank_log")
+
+AnyCost = TypeVar("AnyCost", Cost, Ranks)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -190,27 +194,39 @@ def _one_node(node: Node, gateway: Gateway, nodes: int) -> OneNode:
     job = node.variables
     before = scale_node.node_mounts()
     all_nodes = scale_node.node_list(nodes, node.ranks)
-    with scale_node.prepared(node, scale_node.node_list(1, node.ranks)) as small:
-        pass
-    with scale_node.prepared(node, all_nodes) as prolog:
-        inherit, seen = _counted(gateway, node, variables=job)
-        requests = {
-            "name no image": inherit,
-            "name it by id": _counted(gateway, node, by_id, variables=job)[0],
-            "name it by tag": _counted(gateway, node, by_tag, variables=job)[0],
+    small = _prolog(node, scale_node.node_list(1, node.ranks))
+    prolog = _prolog(node, all_nodes)
+    with scale_node.prepared(node, all_nodes):
+        by_way = {
+            "name no image": _counted(gateway, node, variables=job),
+            "name it by id": _counted(gateway, node, by_id, variables=job),
+            "name it by tag": _counted(gateway, node, by_tag, variables=job),
         }
-    alone = scale_node.launch(node, by_id)
+    alone = [scale_node.launch(node, by_id) for _ in range(REPETITIONS)]
     outside, _ = _counted(gateway, node, by_tag)
     return OneNode(
         small=small,
         prolog=prolog,
         nodes=all_nodes,
         mounts_before=before,
-        job=seen,
-        requests=requests,
-        alone=alone,
+        job=_middle([ranks for _, ranks in by_way.values()]),
+        requests={way: requests for way, (requests, _) in by_way.items()},
+        alone=_middle(alone),
         requests_alone=outside,
     )
+
+
+def _prolog(node: Node, nodes: NodeList) -> Cost:
+    """What it costs, the epilog after it left out."""
+    costs = []
+    for _ in range(REPETITIONS):
+        with scale_node.prepared(node, nodes) as cost:
+            costs.append(cost)
+    return _middle(costs)
+
+
+def _middle(costs: Sequence[AnyCost]) -> AnyCost:
+    return sorted(costs, key=lambda cost: cost.cpu_seconds)[len(costs) // 2]
 
 
 def _counted(

@@ -173,7 +173,7 @@ def _of_shared_filesystem(measured: Measured) -> Iterator[Row]:
 def _of_slurm(measured: Measured) -> Iterator[Row]:
     node, nodes = measured.node, measured.nodes
     calls = UNKNOWN if measured.calls is None else f"{len(measured.calls)}"
-    yield Row("questions of a prolog to slurmctld", calls, calls, "nothing", f"{nodes:,}")
+    yield Row("questions of prologs to slurmctld", calls, calls, "nothing", f"{nodes:,}")
     spec = nodes * (HOST + len(f"/{measured.ranks} "))
     yield Row(
         "setupRoot's list of nodes", "", f"{node.nodes.size} bytes", "gaps in the numbers of nodes",
