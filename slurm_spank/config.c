@@ -3,10 +3,13 @@
  * What the site configured: the plugin's arguments in plugstack.conf, and one key of udiRoot.conf.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "shifter_slurm.h"
 
@@ -161,11 +164,29 @@ static bool find_value(FILE *file, const char *key, char *found, size_t size)
 	return fits;
 }
 
+/* Only a file: to be opened, a pipe would wait for somebody who writes. */
+static FILE *open_file(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	struct stat found;
+	FILE *file = NULL;
+
+	if (fd < 0)
+		return NULL;
+	if (fstat(fd, &found) == 0 && !S_ISREG(found.st_mode))
+		errno = EINVAL;
+	else
+		file = fdopen(fd, "r");
+	if (file == NULL)
+		close(fd);
+	return file;
+}
+
 bool program_find(const struct settings *settings, const char *name, char *path, size_t size,
 		  struct text *problem)
 {
 	char root[PATH_MAX];
-	FILE *file = fopen(settings->config, "re");
+	FILE *file = open_file(settings->config);
 
 	if (file == NULL) {
 		text_add(problem, "cannot read Shifter's configuration %s: %s", settings->config,

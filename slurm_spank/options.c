@@ -143,7 +143,8 @@ static int keep_in_client(enum option option, const char *value)
 	if (strlen(value) < room_left() && keep_typed(option, value, false))
 		return 0;
 	/* Slurm would repeat the value of an option that is refused here, which is no help with such a one. */
-	refuse(option, "is too long: all options together have room for 64 KiB");
+	if (!has_refused)
+		refuse(option, "is too long: all options together have room for 64 KiB");
 	has_refused = true;
 	return 0;
 }

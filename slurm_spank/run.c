@@ -53,22 +53,27 @@ static bool leave_service(const struct run *run)
 	return run->group < 0 || write(run->group, "0", 1) == 1;
 }
 
-static _Noreturn void become(const struct run *run, int pipes[STREAMS][2], pid_t parent)
+/* Slurm's processes may have no standard files: what was opened there must get out of the way first. */
+static bool set_standard_files(const struct run *run, int pipes[STREAMS][2])
 {
 	int nothing = open("/dev/null", O_RDWR);
+	int input = fcntl(nothing, F_DUPFD, STDERR_FILENO + 1);
+	int output = fcntl(pipes[OUTPUT][WRITE], F_DUPFD, STDERR_FILENO + 1);
+	int errors = fcntl(pipes[ERRORS][WRITE], F_DUPFD, STDERR_FILENO + 1);
 
+	return dup2(input, STDIN_FILENO) == STDIN_FILENO &&
+	       (run->output == NULL || dup2(output, STDOUT_FILENO) == STDOUT_FILENO) &&
+	       (run->errors == NULL || dup2(errors, STDERR_FILENO) == STDERR_FILENO);
+}
+
+static _Noreturn void become(const struct run *run, int pipes[STREAMS][2], pid_t parent)
+{
 	/* Whoever waits for it may be killed: nobody would then tell it that it is too late. */
 	prctl(PR_SET_PDEATHSIG, run->as_service ? SIGKILL : SIGTERM);
 	reset_signals(run->as_service);
-	if (getppid() != parent || nothing < 0 || dup2(nothing, STDIN_FILENO) < 0)
-		_exit(NOT_EXECUTED);
-	if (run->output != NULL && dup2(pipes[OUTPUT][WRITE], STDOUT_FILENO) < 0)
-		_exit(NOT_EXECUTED);
-	if (run->errors != NULL && dup2(pipes[ERRORS][WRITE], STDERR_FILENO) < 0)
-		_exit(NOT_EXECUTED);
-	if (run->as_service && !leave_service(run))
-		_exit(NOT_EXECUTED);
-	if (syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0) == 0)
+	if (getppid() == parent && (!run->as_service || leave_service(run)) &&
+	    set_standard_files(run, pipes) &&
+	    syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, 0) == 0)
 		execve(run->path, run->arguments, run->environment);
 	_exit(NOT_EXECUTED);
 }
