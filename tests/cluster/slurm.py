@@ -121,14 +121,17 @@ class Job:
         return self.state()
 
     def start_again(self) -> None:
-        """Have a job that was requeued start now; by itself Slurm lets two minutes pass."""
+        """Have a job that was requeued start soon; by itself Slurm lets two minutes pass.
+
+        Two seconds must pass: it tells what it has revoked from what it gives anew by the second.
+        """
 
         def is_requeued() -> bool:
             shown = self.cluster.scontrol("show", "job", str(self.id))
             return "Restarts=1" in shown and "JobState=PENDING" in shown
 
         wait_until(is_requeued, what=f"job {self.id} in the queue again")
-        self.cluster.scontrol("update", f"jobid={self.id}", "starttime=now")
+        self.cluster.scontrol("update", f"jobid={self.id}", "starttime=now+2")
 
     def output(self) -> str:
         """What it has written by now, errors included."""
