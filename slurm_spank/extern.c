@@ -81,7 +81,7 @@ static pid_t process_of_step(void)
 
 static void run_site_program(const struct settings *settings, uint32_t job)
 {
-	char number[32], namespace[sizeof(CONTAINERS_DIRECTORY) + 64], storage[SENTENCE_SIZE];
+	char number[32], namespace[sizeof(CONTAINERS_DIRECTORY) + 64], storage[SENTENCE_SIZE] = "";
 	struct text errors = TEXT_IN(storage);
 	char *arguments[] = {(char *)settings->extern_setup, NULL};
 	char *environment[] = {number, namespace, "PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};

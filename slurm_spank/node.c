@@ -16,6 +16,7 @@
 
 #define SETUP "sbin/setupRoot"
 #define UNSETUP "sbin/unsetupRoot"
+#define INTERRUPTED "shifter: making the container of this job was interrupted on this node"
 #define ALREADY_THERE 3 /* how setupRoot ends where a container of that name is */
 #define MOST_WISHES (256 * 1024)
 #define USERS(name) ("SPANK_SHIFTER_" name)
@@ -50,7 +51,7 @@ static int seconds_left(const struct job *job)
 static struct ended run_as_root(const struct job *job, const struct words *words, int group,
 				struct text *errors)
 {
-	char storage[SENTENCE_SIZE];
+	char storage[SENTENCE_SIZE] = "";
 	struct text output = TEXT_IN(storage);
 	struct run run = {
 		.path = words->failed ? "" : words->items[0],
@@ -171,7 +172,7 @@ static bool make_container(const struct job *job, const struct settings *setting
 
 static void report(const struct job *job, enum report kind, const char *happened, const struct text *text)
 {
-	char storage[SENTENCE_SIZE], node[HOST_NAME_MAX + 1] = "";
+	char storage[SENTENCE_SIZE] = "", node[HOST_NAME_MAX + 1] = "";
 	struct text sentence = TEXT_IN(storage);
 
 	gethostname(node, sizeof(node) - 1);
@@ -205,7 +206,7 @@ static void note_component(const struct job *job)
 
 void prepare_node(spank_t spank, const struct settings *settings)
 {
-	char storage[SENTENCE_SIZE], begun[] = "it was interrupted";
+	char storage[SENTENCE_SIZE] = "", begun[] = INTERRUPTED;
 	struct text errors = TEXT_IN(storage), interrupted = TEXT_IN(begun);
 	struct job job;
 
@@ -228,7 +229,7 @@ void prepare_node(spank_t spank, const struct settings *settings)
 
 void clear_node(spank_t spank, const struct settings *settings)
 {
-	char storage[SENTENCE_SIZE];
+	char storage[SENTENCE_SIZE] = "";
 	struct text problem = TEXT_IN(storage);
 	struct job job;
 

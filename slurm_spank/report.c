@@ -60,7 +60,7 @@ bool note_write(uint32_t job, const char *what, const char *bytes, size_t length
 
 bool note_read(uint32_t job, const char *what, struct text *text)
 {
-	char path[PATH_MAX], bytes[SENTENCE_SIZE];
+	char path[PATH_MAX], bytes[SENTENCE_SIZE] = "";
 	ssize_t length;
 	int fd;
 
@@ -76,7 +76,7 @@ bool note_read(uint32_t job, const char *what, struct text *text)
 
 void report_write(uint32_t job, enum report kind, const struct text *text)
 {
-	char storage[SENTENCE_SIZE + 16];
+	char storage[SENTENCE_SIZE + 16] = "";
 	struct text report = TEXT_IN(storage);
 
 	text_add(&report, "%s%s\n", KINDS[kind], text->bytes);
@@ -86,7 +86,7 @@ void report_write(uint32_t job, enum report kind, const struct text *text)
 /* The text, without the line that says of which kind it is. */
 enum report report_read(uint32_t job, struct text *text)
 {
-	char storage[SENTENCE_SIZE + 16];
+	char storage[SENTENCE_SIZE + 16] = "";
 	struct text report = TEXT_IN(storage);
 
 	if (!note_read(job, "", &report))

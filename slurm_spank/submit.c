@@ -85,7 +85,7 @@ static void add_arguments(struct words *words, const char *program, const struct
 /* It has told the user itself what is wrong, if it ended with a status of its own. */
 static bool ask(const struct choice *choice, const struct settings *settings, struct text *answer)
 {
-	char path[PATH_MAX], storage[SENTENCE_SIZE];
+	char path[PATH_MAX], storage[SENTENCE_SIZE] = "";
 	struct text problem = TEXT_IN(storage);
 	struct words words = {0};
 	struct run run = {.path = path, .environment = environ, .group = -1, .output = answer};

@@ -98,7 +98,7 @@ static bool is_whole_job_inside(const struct settings *settings)
 /* Whether the task may start: the one place where a failure ends the job, and nothing more. */
 int admit_task(spank_t spank, const struct settings *settings)
 {
-	char storage[SENTENCE_SIZE];
+	char storage[SENTENCE_SIZE] = "";
 	struct text text = TEXT_IN(storage);
 	enum report report;
 	uint32_t job;
