@@ -4,43 +4,19 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.cluster import Cluster
 from tests.integration.conftest import wait_until
+from tests.integration.slurm.held_job import HeldJob
 
 pytestmark = pytest.mark.root
 
 PORT = 1204
 KEY = ".udiRoot/id_ed25519.key"
-
-
-class HeldJob:
-    """A job that only holds its nodes; what it is about is run in steps and logins."""
-
-    def __init__(self, cluster: Cluster, *nodes: str, user: str, volume: str | None) -> None:
-        self.cluster = cluster
-        self.user = user
-        self._wishes = [f"--image={cluster.busybox}"] + ([f"--volume={volume}"] if volume else [])
-        self.batch = cluster.sbatch(
-            "#!/bin/sh\nsleep 300\n",
-            f"--nodes={len(nodes)}", f"--nodelist={','.join(nodes)}", *self._wishes, user=user,
-        )  # fmt: skip
-        wait_until(lambda: self.batch.state() == "RUNNING", what="the job")
-
-    def inside(self, node: str, script: str) -> subprocess.CompletedProcess[str]:
-        """Run a script in a task of the job's, in its container."""
-        return self.cluster.srun(
-            "--quiet", f"--jobid={self.batch.id}", "--overlap", "-N1", "-n1", f"--nodelist={node}",
-            "shifter", *self._wishes, "sh", "-c", script, user=self.user,
-        )  # fmt: skip
-
-    def end(self) -> None:
-        self.cluster.output("ctl", "scancel", str(self.batch.id), user=self.user)
-        self.cluster.wait_idle()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -49,37 +25,28 @@ def _enable_sshd(cluster: Cluster) -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def hold(cluster: Cluster) -> Callable[..., HeldJob]:
-    def start(*nodes: str, user: str = "alice", volume: str | None = None) -> HeldJob:
-        return HeldJob(cluster, *nodes, user=user, volume=volume)
-
-    return start
-
-
 def login(
     cluster: Cluster,
     node: str,
     *,
     user: str,
     name: str,
-    key: Path | None = None,
-    source: str = "n1",
+    key: Path | None,
 ) -> subprocess.CompletedProcess[str]:
     """Log in from outside of any container, with the node's own ssh."""
     identity = ["-i", str(key), "-o", "IdentitiesOnly=yes"] if key else []
     options = ("BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null")
     settings = [word for option in options for word in ("-o", option)]
     return cluster.run(
-        source, "ssh", "-F", "none", "-p", str(PORT), *settings, *identity, "-l", name, node,
+        "n1", "ssh", "-F", "none", "-p", str(PORT), *settings, *identity, "-l", name, node,
         "id", "-un", user=user, cwd="/tmp",
     )  # fmt: skip
 
 
-def test_ssh_in_a_task_reaches_the_jobs_container_on_each_node_of_the_job(cluster, hold, directory):
+def test_ssh_in_a_task_reaches_the_jobs_container_on_each_node_of_the_job(cluster, directory):
     data = directory("ssh-data")
     cluster.write(data / "hers", "")
-    job = hold("n1", "n2", volume=f"{data}:/data")
+    job = HeldJob(cluster, "n1", "n2", volume=f"{data}:/data")
     look = "hostname; id -un; readlink /proc/self/ns/mnt; ls /data; echo $SHIFTER_IMAGE"
 
     found = {
@@ -92,8 +59,8 @@ def test_ssh_in_a_task_reaches_the_jobs_container_on_each_node_of_the_job(cluste
         assert lines == [node, "alice", joined, "hers", image]
 
 
-def test_a_node_that_is_not_the_jobs_cannot_be_reached(cluster, hold):
-    job = hold("n1", "n2")
+def test_a_node_that_is_not_the_jobs_cannot_be_reached(cluster):
+    job = HeldJob(cluster, "n1", "n2")
 
     done = job.inside("n1", "ssh n3 hostname")
 
@@ -101,9 +68,9 @@ def test_a_node_that_is_not_the_jobs_cannot_be_reached(cluster, hold):
     assert f"connect to host n3 port {PORT}: Connection refused" in done.stderr
 
 
-def test_nobody_but_the_jobs_user_gets_in(cluster, hold):
+def test_nobody_but_the_jobs_user_gets_in(cluster):
     make_key(cluster, "bob")
-    hold("n1").inside("n1", "true")  # which the prolog comes before
+    HeldJob(cluster, "n1").inside("n1", "true")  # which the prolog comes before
     homes = {user: cluster.home(user) for user in ("alice", "bob")}
     copied = cluster.home("bob") / "hers"
     cluster.write(copied, cluster.read(homes["alice"] / f"{KEY}.pub"), user="bob", mode="600")
@@ -127,8 +94,8 @@ def test_nobody_but_the_jobs_user_gets_in(cluster, hold):
     assert all("Permission denied (publickey)" in done.stderr for done in refused)
 
 
-def test_of_two_jobs_on_a_node_the_second_goes_on_without_ssh(cluster, hold):
-    first = hold("n1")
+def test_of_two_jobs_on_a_node_the_second_goes_on_without_ssh(cluster):
+    first = HeldJob(cluster, "n1")
 
     second = cluster.sbatch(
         ["srun", "-n2", "shifter", "echo", "in the container"],
@@ -142,8 +109,8 @@ def test_of_two_jobs_on_a_node_the_second_goes_on_without_ssh(cluster, hold):
     assert first.inside("n1", "ssh n1 id -un").stdout == "alice\n"
 
 
-def test_what_was_started_by_ssh_ends_with_the_job(cluster, hold):
-    job = hold("n1", "n2")
+def test_what_was_started_by_ssh_ends_with_the_job(cluster):
+    job = HeldJob(cluster, "n1", "n2")
     nap = str(10_000_000 + job.batch.id)
     started = job.inside("n1", f"ssh n2 'busybox setsid sleep {nap} </dev/null >/dev/null 2>&1 &'")
     assert started.returncode == 0, started.stderr
