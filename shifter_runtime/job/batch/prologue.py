@@ -116,7 +116,9 @@ def _prepare(
 
 
 def _words(job: str, chosen: Options, request: requests.Request, user: Identity) -> list[str]:
-    words = [f"--job={job}", f"--uid={user.uid}", f"--gid={user.gid}"]
+    words = [f"--job={job}", "--show", f"--uid={user.uid}", f"--gid={user.gid}"]
+    if request.reference.image_type in ("docker", "custom"):
+        words.append(f"--request={request.reference}")  # launches by that name ask no gateway
     words += [f"--volume={volume}" for volume in request.volumes]
     if request.modules is not None:
         words.append(f"--module={','.join(request.modules)}")
@@ -132,12 +134,22 @@ def _nodes(chosen: Options, user: Identity) -> list[str]:
     if not spec and chosen.text("exec-host"):
         spec = machine_file.of_slots(chosen.text("exec-host"))
     elif not spec and chosen.text("node-file"):
-        with identity.AsUser(user):
-            fd = os.open(chosen.text("node-file"), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        text = trust.read_all(fd, chosen.text("node-file")).decode("utf-8", "surrogateescape")
-        os.close(fd)
-        spec = machine_file.of_lines(text)
+        spec = machine_file.of_lines(_read_as(user, chosen.text("node-file")))
     return [f"--nodes={spec}"] if spec else []
+
+
+def _read_as(user: Identity, path: str) -> str:
+    try:
+        with identity.AsUser(user):
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise SetupError(
+            f"cannot read the list of nodes {path!r} as user {user.name}: {error.strerror}"
+        ) from error
+    try:
+        return trust.read_all(fd, path).decode("utf-8", "surrogateescape")
+    finally:
+        os.close(fd)
 
 
 def _take_down(config_path: str, job: str, chosen: Options) -> None:

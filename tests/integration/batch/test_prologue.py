@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 from pathlib import Path
 
@@ -29,6 +28,7 @@ def test_launches_of_the_job_join_what_was_prepared(scheduler, batch):
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert batch.joined(env={"SHIFTER_JOB_ID": "12"}) == "12"
+    assert batch.run("ls", batch.node.prefix / "udi/var/shifterConfig.json").returncode == 0
 
     done = scheduler.epilogue("--job=12")
 
@@ -228,7 +228,8 @@ def test_a_file_of_nodes_is_read_as_the_user(scheduler, batch, node):
     done = scheduler.prologue(*JOB, IMAGE, f"--node-file={secret}", "--fail-status=5")
 
     assert done.returncode == 5
-    assert "Permission denied" in done.stderr
+    problem = f"cannot read the list of nodes '{secret}' as user alice: Permission denied"
+    assert problem in done.stderr
     assert "$6$" not in done.stderr
 
     scheduler.prologue(*JOB, IMAGE, f"--node-file={own}")
@@ -283,8 +284,12 @@ def test_an_image_is_looked_up_as_the_user(
     assert batch.kept() == ["12"]
 
     done = scheduler.prologue(
-        "--job=13", "--user=bob", f"--image={private.reference}", "--fail-status=5"
+        "--job=14", "--user=bob", f"--image={private.reference}", "--fail-status=5"
     )
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert os.path.exists(gateway.image_dir / f"{private.image_id}.squashfs")
+    gateway.stop()
+    launch = (node.launcher, "-v", f"--image={pushed.reference}", "busybox", "true")
+    joined = batch.run(*launch, user=ALICE, env={"SHIFTER_JOB_ID": "12"})
+    assert joined.returncode == 0, joined.stderr
+    assert "joining the container prepared for job 12" in joined.stderr
