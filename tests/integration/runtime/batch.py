@@ -59,11 +59,13 @@ class BatchNode:
     def run(self, *words: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
         return finish(self.start(*words, **options))  # type: ignore[arg-type]
 
-    def setup(self, *words: str, image: str = IMAGE_ID, **options: object) -> _Done:
+    def setup(
+        self, *words: str, image: str = IMAGE_ID, image_type: str = "id", **options: object
+    ) -> _Done:
         """Run setupRoot for alice, if `words` name nobody else."""
         who = [] if {"-u", "-U", "--user", "--uid"} & set(words) else ["-u", "alice"]
         program = self.node.prefix / "sbin/setupRoot"
-        return self.run(program, *who, *words, "id", image, **options)
+        return self.run(program, *who, *words, image_type, image, **options)
 
     def unsetup(self, *words: str) -> _Done:
         return self.run(self.node.prefix / "sbin/unsetupRoot", *words)
