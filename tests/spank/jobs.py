@@ -7,7 +7,7 @@ from tests.spank.mock import Script
 
 JOB, UID, GID, USER = "77", "65534", "65534", "nobody"
 IMAGE_ID = "a" * 64
-EXTERN_STEP, BATCH_STEP = "4294967292", "4294967291"
+EXTERN_STEP = "4294967292"
 
 # What slurmd gives a prolog, measured on Slurm 22.05.
 PROLOG_ENVIRONMENT = {
@@ -54,32 +54,46 @@ def epilog(*plugstack: str) -> Script:
     return prolog(*plugstack, hooks=("job_epilog",))
 
 
-def step(
-    *options: tuple[str, str],
-    plugstack: tuple[str, ...] = (),
-    number: str = "0",
-    tasks: int = 1,
-    environment: dict[str, str] | None = None,
+def _slurmstepd(
+    number: str, tasks: int, plugstack: tuple[str, ...], environment: dict[str, str] | None
 ) -> Script:
-    """A step on its node: what slurmstepd does around each of its tasks."""
     script = Script("remote").each("plugstack", *plugstack)
     items = {
         "JOB_ID": JOB, "JOB_UID": UID, "JOB_GID": GID, "JOB_STEPID": number, "JOB_NNODES": "2",
-        "JOB_NODEID": "0", "JOB_LOCAL_TASK_COUNT": str(tasks), "JOB_TOTAL_TASK_COUNT": str(tasks),
+        "JOB_NODEID": "0", "JOB_SUPPLEMENTARY_GIDS": GID,
+        "JOB_LOCAL_TASK_COUNT": str(tasks), "JOB_TOTAL_TASK_COUNT": str(tasks),
     }  # fmt: skip
     for name, value in items.items():
         script.add("item", name, value)
     for name, value in (environment or {}).items():
         script.add("jobenv", name, value)
-    script.add("hook", "init")
+    return script.add("hook", "init")
+
+
+def step(
+    *options: tuple[str, str],
+    plugstack: tuple[str, ...] = (),
+    tasks: int = 1,
+    environment: dict[str, str] | None = None,
+) -> Script:
+    """A step on its node: what slurmstepd does around each of its tasks."""
+    script = _slurmstepd("0", tasks, plugstack, environment)
     for name, value in options:
         script.add("option", name, value)
     script.each("hook", "init_post_opt", "user_init")
     for task in range(tasks):
         script.add("item", "TASK_ID", task).add("item", "TASK_GLOBAL_ID", task)
         script.add("item", "TASK_PID", 0)
-        script.add("child").each("hook", "task_init_privileged", "task_init").add("parent")
+        script.add("child").each("hook", "task_init_privileged", "task_init")
+        script.add("look", "process").add("parent")
         script.add("hook", "task_post_fork")
     for _ in range(tasks):
         script.add("hook", "task_exit")
     return script.add("look", "environment").add("hook", "exit").add("look", "process")
+
+
+def extern_step(*plugstack: str) -> Script:
+    """The step that Slurm keeps on each node of a job: it has no options, and no task."""
+    script = _slurmstepd(EXTERN_STEP, 0, plugstack, None)
+    script.each("hook", "init_post_opt", "task_post_fork").add("look", "environment")
+    return script.add("hook", "exit").add("look", "process")

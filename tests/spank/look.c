@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -78,6 +79,10 @@ static void look_at_place(void)
 	umask(mask);
 	snprintf(name, sizeof(name), "%03o", mask);
 	record("umask", name, "");
+	ssize_t length = readlink("/proc/self/ns/mnt", directory, sizeof(directory) - 1);
+	directory[length > 0 ? length : 0] = '\0';
+	record("namespace", directory, "");
+	record_number("privileges", prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) ? "none gained" : "as usual", getegid());
 	record("directory", getcwd(directory, sizeof(directory)) ? directory : strerror(errno), "");
 	snprintf(name, sizeof(name), "%u:%u:%u:%u", getuid(), geteuid(), getgid(), getegid());
 	record("ids", name, "");

@@ -93,6 +93,59 @@ static void make_own_run(const char *directory)
 		give_up("no /run of its own", strerror(errno));
 }
 
+/* A filesystem of its own, which is gone with it; `kind` is its type, and behind a colon its options. */
+static void mount_own(const char *path, char *kind)
+{
+	char *options = strchr(kind, ':');
+	if (options)
+		*options++ = '\0';
+	if (mount("none", path, kind, 0, options))
+		give_up(path, strerror(errno));
+}
+
+/* Keep the mount namespace of a child by `file`, as setupRoot keeps that of a container; `directory` is empty in it. */
+static int keep_namespace(const char *file, const char *directory)
+{
+	char namespace[64], byte;
+	int ready[2], end[2];
+	if (pipe2(ready, O_CLOEXEC) || pipe2(end, O_CLOEXEC))
+		give_up("pipe2", strerror(errno));
+	pid_t child = fork();
+	if (child == 0) {
+		close(end[1]);
+		if (unshare(CLONE_NEWNS) || mount("none", directory, "tmpfs", 0, NULL) || write(ready[1], "", 1) != 1)
+			_exit(1);
+		_exit(read(end[0], &byte, 1) != 0);
+	}
+	close(ready[1]);
+	snprintf(namespace, sizeof(namespace), "/proc/%d/ns/mnt", child);
+	int kept = read(ready[0], &byte, 1) == 1 && !mount(namespace, file, NULL, MS_BIND, NULL);
+	close(ready[0]);
+	close(end[0]);
+	close(end[1]);
+	waitpid(child, NULL, 0);
+	return kept;
+}
+
+/* The kernel keeps none with a smaller number than our own, and each processor has numbers of its own to give. */
+static void make_container(const char *file, const char *directory)
+{
+	cpu_set_t all, one;
+	sched_getaffinity(0, sizeof(all), &all);
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (!CPU_ISSET(cpu, &all))
+			continue;
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		sched_setaffinity(0, sizeof(one), &one);
+		int kept = keep_namespace(file, directory);
+		sched_setaffinity(0, sizeof(all), &all);
+		if (kept)
+			return;
+	}
+	give_up("no container", strerror(errno));
+}
+
 static const struct {
 	const char *name;
 	int resource;
@@ -166,6 +219,14 @@ static void execute(void *plugin, const char *command, char *name, char *value)
 		call_hook(plugin, name);
 	else if (!strcmp(command, "run"))
 		make_own_run(name);
+	else if (!strcmp(command, "mount"))
+		mount_own(name, value);
+	else if (!strcmp(command, "directory"))
+		mkdir(name, 0755);
+	else if (!strcmp(command, "container"))
+		make_container(name, value);
+	else if (!strcmp(command, "close"))
+		close(atoi(name));
 	else if (!strcmp(command, "limit"))
 		set_limit(name, value);
 	else if (!strcmp(command, "file"))

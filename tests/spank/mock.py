@@ -7,6 +7,7 @@ import dataclasses
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -161,33 +162,44 @@ class Site:
         return self.directory / "run/jobs"
 
     def run(
-        self,
-        script: Script,
-        *,
-        environment: dict[str, str] | None = None,
-        own_run: bool = True,
-        seconds: float = 60,
-        cwd: Path | None = None,
+        self, script: Script, *, environment: dict[str, str] | None = None, seconds: float = 60
     ) -> Seen:
         """Have the mock follow a script; the process and all that it started is gone afterwards."""
-        report = self.directory / "report"
-        report.unlink(missing_ok=True)
-        text = script.text
-        if own_run:
-            text = b"run\0%b\0\0" % os.fsencode(self.directory / "run") + text
-        errors = self.directory / "stderr"
-        with errors.open("wb") as stderr:
-            process = subprocess.Popen(
-                [self.mock, self.plugin, report],
-                stdin=subprocess.PIPE, stdout=stderr, stderr=stderr, cwd=cwd or self.directory,
+        process = self.start(script, environment=environment)
+        try:
+            process.wait(seconds)
+        finally:
+            end_session(process)
+        return self.seen(process)
+
+    def start(
+        self, script: Script, *, environment: dict[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """... without waiting; to be ended by `end_session`."""
+        self._report.unlink(missing_ok=True)
+        own_run = b"run\0%b\0\0" % os.fsencode(self.directory / "run")
+        with tempfile.TemporaryFile() as text, self._errors.open("wb") as errors:
+            text.write(own_run + script.text)
+            text.seek(0)
+            return subprocess.Popen(
+                [self.mock, self.plugin, self._report],
+                stdin=text, stdout=errors, stderr=errors, cwd=self.directory,
                 env={"PATH": os.environ["PATH"], **SANITIZER_OPTIONS, **(environment or {})},
                 start_new_session=True,
             )  # fmt: skip
-        try:
-            process.communicate(text, timeout=seconds)
-        finally:
-            end_session(process)
-        return Seen(process.returncode, _records(report), errors.read_text(errors="replace"))
+
+    def seen(self, process: subprocess.Popen[bytes]) -> Seen:
+        """What was seen until a process ended."""
+        errors = self._errors.read_text(errors="replace")
+        return Seen(process.returncode, _records(self._report), errors)
+
+    @property
+    def _report(self) -> Path:
+        return self.directory / "report"
+
+    @property
+    def _errors(self) -> Path:
+        return self.directory / "stderr"
 
 
 def end_session(process: subprocess.Popen[bytes]) -> None:

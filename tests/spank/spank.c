@@ -39,6 +39,7 @@ static struct {
 	{S_JOB_UID, "JOB_UID", NULL},
 	{S_JOB_GID, "JOB_GID", NULL},
 	{S_JOB_ID, "JOB_ID", NULL},
+	{S_JOB_SUPPLEMENTARY_GIDS, "JOB_SUPPLEMENTARY_GIDS", NULL},
 	{S_JOB_STEPID, "JOB_STEPID", NULL},
 	{S_JOB_NNODES, "JOB_NNODES", NULL},
 	{S_JOB_NODEID, "JOB_NODEID", NULL},
@@ -262,6 +263,15 @@ static spank_err_t availability(spank_item_t item, const char *name)
 	}
 }
 
+/* Of all groups that a job's user may be in, the mock has room for one; it is Slurm's, not the plugin's to free. */
+static int one_group(const char *value, gid_t **groups)
+{
+	static gid_t group;
+	group = (gid_t)strtoul(value, NULL, 10);
+	*groups = &group;
+	return 1;
+}
+
 spank_err_t spank_get_item(spank_t spank, spank_item_t item, ...)
 {
 	const char *name = "an item that the mock lacks", *value = NULL;
@@ -280,9 +290,12 @@ spank_err_t spank_get_item(spank_t spank, spank_item_t item, ...)
 	va_list arguments;
 	va_start(arguments, item);
 	void *target = va_arg(arguments, void *);
+	int *count = item == S_JOB_SUPPLEMENTARY_GIDS ? va_arg(arguments, int *) : NULL;
 	va_end(arguments);
 	if (item == S_JOB_ENV)
 		*(char ***)target = job_environment.words;
+	else if (count)
+		*count = one_group(value, target);
 	else
 		*(uint32_t *)target = (uint32_t)strtoul(value, NULL, 10); /* ids are of this size, too */
 	return ESPANK_SUCCESS;

@@ -12,7 +12,10 @@ from tests.spank.mock import Script
 
 pytestmark = pytest.mark.root
 
-PLACE = ("descriptor", "signal", "children", "umask", "directory", "ids")
+PLACE = (
+    *("descriptor", "signal", "children", "umask", "directory", "ids"),
+    *("namespace", "privileges"),
+)
 ENVIRONMENT = {**PROLOG_ENVIRONMENT, **WITH_IMAGE}
 OPTIONS = [("image", "docker:x:1"), ("volume", "/a:/b"), ("volume", "/c:/d"), ("module", "m")]
 ALL = ("enable_ccm=1", "enable_sshd=1", "pull_at_submit=1", "setup_timeout=2", "extern_cgroup=1")
@@ -135,3 +138,21 @@ def test_every_life_leaves_the_host_s_standard_files_as_they_were(site):
     seen = site.run(prolog(), environment=ENVIRONMENT).require_sound()
 
     assert len(seen.of("descriptor")) == 4  # three, and the report
+    assert looks(seen)[-1]
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
+@pytest.mark.parametrize("life", ["sbatch", "prolog"])
+def test_a_host_without_standard_files_gets_an_answer_all_the_same(site, life, closed):
+    equip(site, SUBMISSION_ANSWER)
+    site.setup_root("echo what >&2; echo else; exit 1")
+    script = Script("error")
+    for number in closed:
+        script.add("close", number)
+
+    seen = site.run(script.extend(LIVES[life]()), environment=ENVIRONMENT)
+
+    if life == "sbatch":
+        assert seen.returned("init_post_opt") == 0
+    else:
+        assert (site.jobs / "77").read_text().endswith(": what\n")

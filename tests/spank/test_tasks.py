@@ -4,11 +4,19 @@
 from __future__ import annotations
 
 import os
-import subprocess
 
 import pytest
 
-from tests.spank.jobs import EXTERN_STEP, IMAGE_ID, JOB, UID, step
+from tests.spank.jobs import (
+    IMAGE_ID,
+    JOB,
+    PROLOG_ENVIRONMENT,
+    UID,
+    WITH_IMAGE,
+    extern_step,
+    prolog,
+    step,
+)
 from tests.spank.mock import Script
 
 pytestmark = pytest.mark.root
@@ -120,44 +128,54 @@ def test_options_of_any_size_end_no_step_but_by_words(site, size):
     assert seen.returned("user_init") == 0
 
 
-def test_the_extern_step_has_no_options_and_no_failure(site):
+def test_the_extern_step_has_no_failure(site):
     leave_report(site, "failed\nwhy\n")
-    script = step(number=EXTERN_STEP, plugstack=("extern_cgroup=1", "extern_setup=/nonexistent"))
 
-    seen = site.run(script).require_sound()
+    seen = site.run(extern_step("extern_cgroup=1", "extern_setup=/nonexistent")).require_sound()
 
-    assert {name for name, value in seen.of("return") if value != "0"} <= {"task_init_privileged"}
-
-
-@pytest.fixture
-def container(site):
-    """A mount namespace with a tree of its own as root, recorded as the container of the job."""
-    process = subprocess.Popen(
-        ["unshare", "--mount", "--propagation=private", "sh", "-ec",
-         "mount -t tmpfs -o mode=755 in-the-container /mnt; echo ready; exec sleep 600"],
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    yield process.pid
-    process.kill()
-    process.wait()
-    process.stdout.close()
+    assert {value for _, value in seen.of("return")} == {"0"}
 
 
-@pytest.mark.parametrize("owner", ["0", "1", str(2**32 - 1), "-1", "x", "", "65534x"])
-def test_with_ccm_nobody_enters_the_container_of_another(site, owner):
+def with_ccm(site, *, owner=UID, cwd="/tmp"):
+    """A step of a --ccm job, with a container whose /mnt is empty."""
     directory = site.directory / "run/udi" / JOB
     directory.mkdir(parents=True)
     (directory / "namespace").touch()
-    for name in ("record", "container"):
-        (directory / name).write_text(f"shifter-udi 2\n{owner} 1 1 0\nroot\n\n")
-    script = step(("ccm", ""), plugstack=("enable_ccm=1",), environment={"SHIFTER_CCM": "1"})
+    (directory / "record").write_text(f"shifter-udi 2\n{owner} 1 1 0\nnobody\n\n")
+    script = Script("error").add("container", f"/run/shifter/udi/{JOB}/namespace", "/mnt")
+    script.add("look", "process")
+    plugstack, environment = ("enable_ccm=1",), {"SHIFTER_CCM": "1"}
+    return script.extend(step(("ccm", ""), plugstack=plugstack, environment=environment))
 
-    seen = site.run(script).require_sound()
+
+def test_with_ccm_a_task_is_in_the_container_and_its_step_is_not(site):
+    seen = site.run(with_ccm(site)).require_sound()
+
+    assert admitted(seen) == [0], seen.said()
+    outside, task, *later = [name for name, _ in seen.of("namespace")]
+    assert task != outside
+    assert set(later) == {outside}
+    assert [name for name, _ in seen.of("privileges")][:2] == ["as usual", "none gained"]
+    assert [name for name, _ in seen.of("directory")][1] == str(site.directory)
+    assert [name for name, _ in seen.of("ids")][1] == "0:0:0:0"  # Slurm has yet to become the user
+
+
+def test_with_ccm_a_directory_that_the_user_may_not_enter_is_left(site):
+    site.directory.chmod(0o700)
+
+    seen = site.run(with_ccm(site)).require_sound()
+
+    assert admitted(seen) == [0], seen.said()
+    assert [name for name, _ in seen.of("directory")][1] == "/tmp"
+
+
+@pytest.mark.parametrize("owner", ["0", "1", str(2**32 - 1), "-1", "x", "", "65534x", "655340"])
+def test_with_ccm_nobody_enters_the_container_of_another(site, owner):
+    seen = site.run(with_ccm(site, owner=owner)).require_sound()
 
     assert admitted(seen) == [-1]
     assert seen.said()
+    assert len({name for name, _ in seen.of("namespace")}) == 1
 
 
 def test_with_ccm_and_no_container_a_task_says_so_and_fails(site):
@@ -167,15 +185,84 @@ def test_with_ccm_and_no_container_a_task_says_so_and_fails(site):
 
     assert admitted(seen) == [-1]
     assert seen.said()
-    assert UID
 
 
-def test_tasks_wait_for_the_extern_step_s_set_up_and_not_for_ever(site):
+def extern_set_up(site, program):
+    """The extern step of a job with a container, and a program of the site's for it."""
+    (site.directory / "run/udi" / JOB).mkdir(parents=True)
+    path = site.program("sbin/extern_setup", program)
+    return extern_step(f"extern_setup={path}", "setup_timeout=1")
+
+
+def test_the_site_s_program_runs_once_in_the_extern_step_and_tasks_go_on_then(site):
+    seen_by_it = site.directory / "seen"
+    extern = extern_set_up(site, f"env >>{seen_by_it}; echo hello")
+    plugstack = (f"extern_setup={site.directory}/sbin/extern_setup",)
+
+    first = site.run(extern).require_sound()
+    second = site.run(step(IMAGE, environment=ENVIRONMENT, plugstack=plugstack)).require_sound()
+
+    assert "hello" in first.said()
+    environment = dict(line.split("=", 1) for line in seen_by_it.read_text().splitlines())
+    assert environment.keys() - {"PWD", "_", "SHLVL", "OLDPWD"} == {
+        *("SLURM_JOB_ID", "SHIFTER_NAMESPACE", "PATH")
+    }
+    assert environment["SHIFTER_NAMESPACE"] == f"/run/shifter/udi/{JOB}/namespace"
+    assert admitted(second) == [0]
+    assert second.said() == ""
+
+
+@pytest.mark.parametrize("program", ["exit 1", "kill -9 $$", "sleep 300", "yes", "yes >&2"])
+def test_a_site_s_program_that_fails_is_told_and_ends_no_step(site, program):
+    seen = site.run(extern_set_up(site, program), seconds=30).require_sound()
+
+    assert {value for _, value in seen.of("return")} == {"0"}
+    assert "extern_setup" in seen.said()
+
+
+def test_a_site_s_program_that_others_can_change_is_not_run(site):
+    script = extern_set_up(site, f"touch {site.directory}/done")
+    (site.directory / "sbin/extern_setup").chmod(0o777)
+
+    seen = site.run(script).require_sound()
+
+    assert not (site.directory / "done").exists()
+    assert "extern_setup" in seen.said()
+
+
+def test_a_job_without_container_waits_for_no_extern_step(site):
     script = step(IMAGE, environment=ENVIRONMENT, plugstack=("extern_setup=/bin/true",))
 
-    seen = site.run(script, seconds=30).require_sound()
+    assert admitted(site.run(script, seconds=5).require_sound()) == [0]
 
-    assert len(admitted(seen)) == 1
+
+def test_a_task_waits_some_time_for_an_extern_step_that_never_comes_and_no_other_does(site):
+    (site.directory / "run/udi" / JOB).mkdir(parents=True)
+    script = step(IMAGE, environment=ENVIRONMENT, plugstack=("extern_cgroup=1",), tasks=3)
+
+    seen = site.run(script, seconds=40).require_sound()
+
+    assert admitted(seen) == [0, 0, 0]
+    assert seen.said().count("extern step") == 1
+
+
+def test_a_component_of_a_heterogeneous_job_has_its_own_image_in_a_common_step(site):
+    site.setup_root("exit 0")
+    before = {**PROLOG_ENVIRONMENT, **WITH_IMAGE, "SLURM_HET_JOB_ID": "76"}
+    site.run(prolog(), environment=before).require_sound()
+    leader_s = {"SLURM_JOB_ID": "76", "SHIFTER_IMAGE": "c" * 64, "SHIFTER_IMAGETYPE": "id"}
+
+    seen = site.run(step(IMAGE, environment=leader_s)).require_sound()
+
+    assert seen.variables("job")["SHIFTER_IMAGE"] == IMAGE_ID
+    assert seen.variables("job")["SHIFTER_JOB_ID"] == JOB
+
+
+def test_a_step_that_was_refused_and_started_all_the_same_fails(site):
+    seen = site.run(step(environment={"SHIFTER_REFUSED": "1"})).require_sound()
+
+    assert admitted(seen) == [-1]
+    assert "refused" in seen.said()
 
 
 def test_a_process_that_is_no_task_is_left_as_it_was(site):
