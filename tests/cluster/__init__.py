@@ -19,6 +19,7 @@ nothing but a GlusterFS (`/global`: images, homes, scratch, caches) on which roo
     cluster.pull("docker:lib/a:1")      shifterimg pull; gives the image's id
     cluster.busybox                     an image that is there: `docker:lib/busybox:1`
     with cluster.plugstack(enable_sshd=1, pull_at_submit=1):      other arguments of the plugin
+    with cluster.without_plugin():      a prolog, or an epilog, that never runs
     with cluster.settings(siteFs="/global:/global"):              other keys of udiRoot.conf
     cluster.node_states(), cluster.assert_no_drain(), cluster.wait_idle()
     cluster.mounts("n1"), cluster.is_clean("n1")           what Shifter has mounted and kept there

@@ -219,6 +219,17 @@ class Cluster:
             path.write_text(before)
 
     @contextlib.contextmanager
+    def without_plugin(self) -> Iterator[None]:
+        """Have Slurm do without it for a while, as where a prolog or an epilog is not run."""
+        path = self.world.directory / "etc/slurm/plugstack.conf"
+        before = path.read_text()
+        path.write_text("")
+        try:
+            yield
+        finally:
+            path.write_text(before)
+
+    @contextlib.contextmanager
     def settings(self, **keys: object) -> Iterator[None]:
         """Have udiRoot.conf other keys on all nodes; None takes one away."""
         path = self.world.directory / "etc/shifter/udiRoot.conf"
@@ -264,6 +275,11 @@ class Cluster:
     def lookup(self, reference: str, *, user: str = "alice") -> str:
         return self.output("ctl", "shifterimg", "lookup", reference, user=user).strip()
 
+    def site_file(self, name: str, text: str) -> Path:
+        """A file of the administrator's, which all nodes have."""
+        (self.world.directory / "etc/shifter" / name).write_text(text)
+        return self.prefix / "etc" / name
+
     def _write_etc(self) -> None:
         directory = self.world.directory
         etc = directory / "etc/shifter"
@@ -278,7 +294,7 @@ class Cluster:
         hosts += [(node.address, name) for name, node in self._nodes.items()]
         (etc / "hosts").write_text("".join(f"{address} {name}\n" for address, name in hosts))
         slurm.write_config(directory / "etc/slurm", len(self.nodes))
-        line = slurm.plugstack_line(self.plugin, self._arguments) if self.plugin.exists() else ""
+        line = slurm.plugstack_line(self.plugin, self._arguments)
         (directory / "etc/slurm/plugstack.conf").write_text(line)
         munge = directory / "etc/munge"
         munge.mkdir(mode=0o700)

@@ -74,13 +74,10 @@ class Node:
 
     def mount_global(self, client: str) -> None:
         """Mount the shared filesystem; `client` is a volume file as the nodes see it."""
-        self.start_daemon(
-            "glusterfs",
-            "--no-daemon",
-            f"--volfile={client}",
-            "--log-file=/run/glusterfs.log",
-            GLOBAL,
-        )
+        # A test on one node looks at once for what a job has written on another.
+        fresh = [f"--{kind}-timeout=0" for kind in ("attribute", "entry", "negative")]
+        volume = [f"--volfile={client}", "--log-file=/run/glusterfs.log", *fresh]
+        self.start_daemon("glusterfs", "--no-daemon", *volume, GLOBAL)
         wait_until(
             lambda: self.root.joinpath("global/home").is_dir(), what=f"{GLOBAL} on {self.name}"
         )
