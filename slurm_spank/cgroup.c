@@ -4,6 +4,7 @@
  * Slurm made for a step.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -146,6 +147,24 @@ static void kill_members(const char *directory)
 		close(fd);
 }
 
+/* In version 2, the job's sshd is in a group of its own, below. */
+static void end_below(const char *directory)
+{
+	DIR *listing = opendir(directory);
+	struct dirent *entry;
+	char path[PATH_MAX];
+
+	while (listing != NULL && (entry = readdir(listing)) != NULL) {
+		if (entry->d_type != DT_DIR || *entry->d_name == '.' ||
+		    (size_t)snprintf(path, sizeof(path), "%s/%s", directory, entry->d_name) >= sizeof(path))
+			continue;
+		kill_members(path);
+		rmdir(path);
+	}
+	if (listing != NULL)
+		closedir(listing);
+}
+
 /* A group says in no way that its last member has gone which both versions have. */
 void memory_group_end(const struct settings *settings, uid_t uid, uint32_t job)
 {
@@ -158,28 +177,33 @@ void memory_group_end(const struct settings *settings, uid_t uid, uint32_t job)
 			break;
 		if (is_member(path, 0))
 			kill_members(path);
+		end_below(path);
 		poll(NULL, 0, PAUSE);
 	}
 	if (access(path, F_OK) == 0)
 		slurm_error("shifter: cannot remove the control group %s: some processes in it do not end",
 			    path);
-	if (place_of(settings, uid, job, LEVELS - 1, path))
-		rmdir(path); /* stays while another job of the user's is there */
+	/* Those above stay while another job is there. */
+	for (int levels = LEVELS - 1; levels > 0; levels--)
+		if (place_of(settings, uid, job, levels, path))
+			rmdir(path);
 }
 
 /* The mount of a hierarchy: `controllers` as in /proc/PID/cgroup, empty for version 2. */
 static bool find_mount(const char *controllers, char *path, size_t size)
 {
 	FILE *file = fopen("/proc/self/mountinfo", "re");
-	char line[LONGEST_LINE], place[PATH_MAX], type[32], options[LONGEST_LINE], first[64];
+	char line[LONGEST_LINE], root[PATH_MAX], place[PATH_MAX];
+	char type[32], options[LONGEST_LINE], first[64];
 	bool found = false;
 
 	snprintf(first, sizeof(first), "%.*s", (int)strcspn(controllers, ","), controllers);
 	while (file != NULL && !found && fgets(line, sizeof(line), file) != NULL) {
 		const char *rest = strstr(line, " - ");
 
-		if (rest == NULL || sscanf(line, "%*s %*s %*s / %4095s", place) != 1 ||
-		    sscanf(rest, " - %31s %*s %4095s", type, options) != 2)
+		/* Of a part that is mounted alone, as in containers, the paths begin elsewhere. */
+		if (rest == NULL || sscanf(line, "%*s %*s %*s %4095s %4095s", root, place) != 2 ||
+		    strcmp(root, "/") != 0 || sscanf(rest, " - %31s %*s %4095s", type, options) != 2)
 			continue;
 		if (*first == '\0')
 			found = strcmp(type, "cgroup2") == 0;

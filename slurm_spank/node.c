@@ -69,7 +69,8 @@ static struct ended run_as_root(const struct job *job, const struct words *words
 		ended = run_program(&run);
 	text_make_printable(&output);
 	text_make_printable(errors);
-	slurm_debug("shifter: %s", output.bytes);
+	if (output.length > 0)
+		slurm_debug("shifter: %s", output.bytes);
 	return ended;
 }
 
@@ -222,7 +223,7 @@ void prepare_node(spank_t spank, const struct settings *settings)
 	else if (errors.length > 0)
 		report(&job, REPORT_WARNING, "the container of this job was prepared, but", &errors);
 	else
-		report_withdraw(job.number);
+		report_take(job.number);
 	if (getenv("SLURM_HET_JOB_ID") != NULL)
 		note_component(&job);
 }

@@ -103,11 +103,6 @@ enum report report_read(uint32_t job, struct text *text)
 	return REPORT_NONE;
 }
 
-void report_withdraw(uint32_t job)
-{
-	report_take(job);
-}
-
 /* Of several who take it, one is told that it was there. */
 bool report_take(uint32_t job)
 {

@@ -110,7 +110,6 @@ enum report { REPORT_NONE, REPORT_WARNING, REPORT_FAILED };
 
 void report_write(uint32_t job, enum report kind, const struct text *text);
 enum report report_read(uint32_t job, struct text *text);
-void report_withdraw(uint32_t job);
 bool report_take(uint32_t job);
 bool note_write(uint32_t job, const char *what, const char *bytes, size_t length);
 bool note_read(uint32_t job, const char *what, struct text *text);
