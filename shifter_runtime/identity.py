@@ -58,14 +58,19 @@ def caller(names: node.Names) -> Identity:
     entry = names.user(uid)
     if entry is None:
         raise SetupError(f"user id {uid} has no name on this node: {names.source} does not know it")
+    return of_account(entry, gid, groups, names)
+
+
+def of_account(account: node.User, gid: int, groups: list[int], names: node.Names) -> Identity:
+    """An account in a process that was started with these groups."""
     return Identity(
-        uid=uid,
+        uid=account.uid,
         gid=gid,
         groups=groups,
-        name=entry.name,
-        gecos=entry.gecos,
-        home=entry.home,
-        shell=entry.shell,
+        name=account.name,
+        gecos=account.gecos,
+        home=account.home,
+        shell=account.shell,
         group_names=[(names.group(group), group) for group in groups],
     )
 

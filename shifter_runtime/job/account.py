@@ -29,13 +29,4 @@ def find(
         raise NotPermittedError(
             f"user {account.name!r} is in {len(groups)} groups, at most {_MOST_GROUPS} will do"
         )
-    return identity.Identity(
-        uid=account.uid,
-        gid=own,
-        groups=groups,
-        name=account.name,
-        gecos=account.gecos,
-        home=account.home,
-        shell=account.shell,
-        group_names=[(names.group(group), group) for group in groups],
-    )
+    return identity.of_account(account, own, groups, names)
