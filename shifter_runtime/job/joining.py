@@ -39,7 +39,7 @@ _JOB_VARIABLES = (
     *(("LSB_JOBID", "LSB_JOBINDEX"), ("JOB_ID", "SGE_TASK_ID")),
 )
 _NO_ELEMENT = ("0", "undefined")  # of an array: as LSF and Grid Engine write it
-_LONGEST_ID = 64
+_LONGEST_ID = 128  # PBS adds the name of its server
 _LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
 _ID_CHARACTERS = _LETTERS | frozenset("._-[]")  # PBS calls an element of an array 12[3].server
 

@@ -77,13 +77,13 @@ def test_hostsfile_has_a_line_for_each_task():
     assert hosts.hostsfile(hosts.parse("")) == b""
 
 
-@pytest.mark.parametrize("text", ["1", "12.server", "12[3].server", "a-b_c", "Z" * 64])
+@pytest.mark.parametrize("text", ["1", "12.server", "12[3].server", "a-b_c", "Z" * 128])
 def test_ids_of_batch_systems_are_job_ids(text):
     assert is_job_id(text)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "node", ".", "..", "[1]", "a/b", "-1", "é", "1\n", "1" * 65, "१"]
+    "text", ["", "node", ".", "..", "[1]", "a/b", "-1", "é", "1\n", "1" * 129, "१"]
 )
 def test_what_would_be_another_path_is_no_job_id(text):
     assert not is_job_id(text)
