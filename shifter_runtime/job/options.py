@@ -231,8 +231,8 @@ def _number(what: str, text: str) -> int:
 def _job(text: str) -> str:
     if not is_job_id(text):
         raise UsageError(
-            f"--job {text[:64]!r}: a job's id is at most 128 letters, digits and '._-[]', begins with "
-            f"a letter or digit, and is not {NODE!r}"
+            f"--job {text[:64]!r}: a job's id is at most 128 letters, digits and '._-[]', begins "
+            f"with a letter or digit, and is not {NODE!r}"
         )
     return text
 

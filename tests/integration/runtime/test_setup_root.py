@@ -285,7 +285,7 @@ def test_what_a_launch_may_not_have_is_not_prepared(batch, words, problem):
         (("-u", "alice", "--job", "1\n2"), "a job's id is"),
         (("-u", "alice", "--job", "node"), "a job's id is"),
         (("-u", "alice", "--job", ""), "a job's id is"),
-        (("-u", "alice", "--job", "1" * 65), "a job's id is"),
+        (("-u", "alice", "--job", "1" * 129), "a job's id is"),
         (("-u", "alice", "--job", "x" * 65536), "a job's id is"),
         (("-u", "alice", "--jov", "1"), "did you mean --job?"),
         (("-u", "alice", "-x"), "invalid option '-x'"),
