@@ -76,8 +76,7 @@ def unused_prefix() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def installation() -> Iterator[Installation]:
     prefix = Path("/opt") / f"shifter-test-{os.getpid()}-{secrets.token_hex(4)}"
-    plugin = ["--with-slurm"] if (ROOT / "slurm_spank/Makefile").exists() else []
-    done = run_script("install", "--prefix", prefix, *plugin)
+    done = run_script("install", "--prefix", prefix, "--with-slurm")
     try:
         assert done.returncode == 0, done.stdout
         yield Installation(prefix)

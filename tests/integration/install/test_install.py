@@ -7,6 +7,7 @@ import importlib.util
 import json
 import marshal
 import os
+import re
 import shutil
 import stat
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 pytestmark = pytest.mark.root
 
 NOBODY = 65534
+SLURM_HEADERS = Path("/usr/include/slurm")
 UNCHECKED_HASH = 1  # PEP 552: the interpreter never compares it with its source
 
 
@@ -91,7 +93,7 @@ def test_an_update_leaves_configuration_alone_and_nothing_half_made(installation
     assert own.read_text() == "# ours\n"
     own.unlink()
     assert names(installation.prefix) == before
-    assert {".installed", "bin", "etc", "lib", "sbin", "venv"} <= before
+    assert {".installed", "bin", "etc", "lib", "lib64", "libexec", "sbin", "venv"} <= before
     assert os.listdir(installation.prefix / "lib") == ["shifter"]
     assert set(os.listdir(installation.prefix / "bin")) == {
         *("shifter", "shifter-admin", "shifterimg", "shifter-gateway")
@@ -221,6 +223,9 @@ def test_an_unsupported_system_is_named(script, unused_prefix, tmp_path, system)
         (["--prefix", "/opt/two words"], "must be an absolute path"),
         (["--prefix", "/"], "must be an absolute path"),
         (["--runtime-only", "--gateway-only"], "exclude each other"),
+        (["--gateway-only", "--with-slurm"], "nodes that submit or run jobs"),
+        (["--slurm"], "--slurm needs a value"),
+        (["--slurm", "relative"], "must be an absolute path"),
     ],
 )
 def test_wrong_arguments_are_named(script, arguments, complaint):
@@ -244,3 +249,65 @@ def test_a_node_without_a_gateway_gets_none_wherever_the_checkout_is(
     assert set(os.listdir(unused_prefix / "sbin")) == {
         *("setupRoot", "unsetupRoot", "shifter-prologue", "shifter-epilogue"),
     }
+
+
+def release_of(headers):
+    number = re.findall(r"SLURM_VERSION_NUMBER (0x\w+)", (headers / "slurm_version.h").read_text())
+    major, minor, micro = int(number[0], 16).to_bytes(3)
+    return f"{major}.{minor:02}.{micro}"
+
+
+def test_the_plugin_is_for_the_slurm_whose_headers_it_was_built_with(installation, script):
+    plugin = installation.prefix / "lib64/shifter/shifter_slurm.so"
+
+    again = script("install", "--prefix", installation.prefix)
+
+    assert f"built for Slurm {release_of(SLURM_HEADERS)}; " in again.stdout
+    assert "will not load" not in again.stdout
+    assert stat.S_IMODE(plugin.stat().st_mode) == 0o644
+    assert f"{installation.sysconfdir}/udiRoot.conf".encode() in plugin.read_bytes()
+    example = (installation.sysconfdir / "slurm/plugstack.conf.example").read_text()
+    assert f"\nrequired {plugin}\n" in example
+
+
+@pytest.fixture
+def other_slurm(tmp_path):
+    """Where somebody installed a Slurm of their own, as far as a plugin sees it."""
+    headers = tmp_path / "include/slurm"
+    shutil.copytree(SLURM_HEADERS, headers)
+    header = headers / "slurm_version.h"
+    number = re.sub(r"(SLURM_VERSION_NUMBER) 0x\w+", r"\1 0x630b02", header.read_text())
+    header.write_text(number)
+    return tmp_path
+
+
+def test_a_slurm_of_the_site_s_own_is_kept_to_and_a_newer_one_noticed(
+    script, unused_prefix, other_slurm
+):
+    words = ("install", "--prefix", unused_prefix, "--runtime-only")
+    plugin = unused_prefix / "lib64/shifter/shifter_slurm.so"
+
+    first = script(*words, "--slurm", other_slurm)
+    built = plugin.stat().st_ino
+    second = script(*words)
+    unchanged = plugin.stat().st_ino
+    header = other_slurm / "include/slurm/slurm_version.h"
+    header.write_text(header.read_text().replace("0x630b02", "0x640500"))
+    third = script(*words)
+
+    assert "built for Slurm 99.11.2; " in first.stdout
+    assert f"Slurm here is slurm-wlm {release_of(SLURM_HEADERS)}, which will not load it" in (
+        first.stdout
+    )
+    assert "up to date" in second.stdout
+    assert unchanged == built
+    assert "built for Slurm 100.05.0; " in third.stdout
+    assert plugin.stat().st_ino != built
+
+
+def test_headers_that_are_not_where_they_are_said_to_be_are_named(script, unused_prefix, tmp_path):
+    done = script("install", "--prefix", unused_prefix, "--runtime-only", "--slurm", tmp_path)
+
+    assert done.returncode == 1
+    assert f"there is no {tmp_path}/include/slurm/spank.h" in done.stdout
+    assert not (unused_prefix / "bin/shifter").exists()
