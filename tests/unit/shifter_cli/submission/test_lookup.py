@@ -219,7 +219,7 @@ def test_gateway_that_does_not_answer_is_not_asked_to_pull(refused, silent_url, 
 
 def test_image_of_a_users_own_is_not_pulled(refused, gateway):
     gateway.answer({"error": "image not found: custom:tool:1 is not there"}, status="404 Not Found")
-    gateway.answer({"list": []})
+    gateway.answer({"list": [], "status": "FAILURE"})
 
     said = refused("--pull", "--image=custom:tool:1")
 

@@ -120,6 +120,39 @@ def test_public_half_of_a_lost_private_one_is_not_believed(keys, home):
     assert key_of(home) == private_half_of(keys / "id_ed25519.key")
 
 
+def test_nobody_finds_a_new_private_half_beside_an_old_public_one(keys, home, monkeypatch):
+    make_pair(keys / "id_ed25519.key")
+    (keys / "id_ed25519.key").unlink()
+    real = os.replace
+    found = []
+
+    def watched(*arguments, **options):
+        found.append(sorted(name for name in os.listdir(keys) if name.startswith("id_")))
+        real(*arguments, **options)
+
+    monkeypatch.setattr(os, "replace", watched)
+
+    key_of(home)
+
+    assert found == [["id_ed25519.key"]]
+
+
+def test_nobody_is_asked_for_a_passphrase(keys, home, monkeypatch, tmp_path):
+    make_pair(keys / "id_ed25519.key", passphrase="secret")
+    (keys / "id_ed25519.key.pub").unlink()
+    asked = tmp_path / "asked"
+    program = tmp_path / "askpass"
+    program.write_text(f"#!/bin/sh\n: >{asked}\necho secret\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("SSH_ASKPASS", str(program))
+    monkeypatch.setenv("SSH_ASKPASS_REQUIRE", "force")
+
+    with pytest.raises(SshKeyError, match="incorrect passphrase"):
+        key_of(home)
+
+    assert not asked.exists()
+
+
 def test_many_at_once_get_one_pair(home):
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         found = set(pool.map(lambda _: key_of(home), range(16)))
