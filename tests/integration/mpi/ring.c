@@ -21,7 +21,7 @@ int main(int argc, char **argv)
 	version[strcspn(version, "\n")] = '\0';
 	gethostname(host, sizeof host - 1);
 	printf("rank %d of %d on %s: left %d, sum %d, %s\n", rank, size, host, from_left, sum, version);
-	/* For MPICH before 4.2, which may never come out of MPI_Finalize where UCX uses TCP. */
+	/* For MPICH 4.0 and 4.1, which may never come out of MPI_Finalize where UCX uses TCP. */
 	if (getenv("RING_LEAVES_OPEN")) {
 		MPI_Allreduce(&rank, &sum, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
 		fflush(stdout);

@@ -25,7 +25,7 @@ KINDS = ("mpich", "openmpi")
 OWN, BARE = "docker:mpi/own:1", "docker:mpi/bare:1"
 
 _RANK = re.compile(r"^rank (\d+) of (\d+) on (\S+): left (-?\d+), sum (\d+), (.*)$", re.MULTILINE)
-# MPICH before 4.2 may not come out of MPI_Finalize over TCP, with containers or without.
+# MPICH 4.0 and 4.1 may not come out of MPI_Finalize over TCP, with containers or without.
 _LEAVE_OPEN = {"RING_LEAVES_OPEN": "1"}
 # Quietly: with no word about waiting for nodes.
 _SIX_ON_THREE = ("--quiet", "-N3", "-n6", "--ntasks-per-node=2", "--kill-on-bad-exit")
