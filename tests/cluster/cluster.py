@@ -154,6 +154,12 @@ class Cluster:
         self.output(node, "sh", "-c", script, "sh", path, mode, user=user, input=text)
         return Path(path)
 
+    def put(self, source: Path, path: str | Path, *, node: str) -> None:
+        """Copy a file from outside to a node's own disk; everybody may read it."""
+        copy = self.node(node).root / str(path).lstrip("/")
+        shutil.copyfile(source, copy)
+        copy.chmod(0o755)
+
     # Batch jobs
 
     def srun(self, *words: str | Path, node: str = "ctl", **options: Any) -> Done:

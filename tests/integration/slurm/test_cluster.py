@@ -3,9 +3,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
+from tests.integration.conftest import wait_until
+
 pytestmark = pytest.mark.root
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_nodes_have_names_networks_and_mounts_of_their_own(cluster):
@@ -54,3 +62,45 @@ def test_images_are_launched_that_root_may_not_read(cluster):
     launched = cluster.run("n1", "shifter", f"--image={cluster.busybox}", "echo", "inside")
 
     assert launched.stdout == "inside\n", launched.stderr
+
+
+def test_all_of_a_cluster_ends_when_the_tests_are_killed():
+    """Its processes are there for whoever looks from outside; with them go mounts and networks."""
+    script = (
+        "import sys; from tests.cluster.places import World; world = World();"
+        "kept = world.place.start('sleep', '977'); print(world.pid, flush=True); sys.stdin.read()"
+    )
+    tests = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert tests.stdin is not None
+    assert tests.stdout is not None
+    world = Path("/proc", tests.stdout.readline().decode().strip())
+    wait_until(lambda: _in_namespace_of(world, "sleep\0977\0"), what="a process in it")
+    namespace = (world / "ns/pid").readlink()
+
+    tests.kill()
+
+    wait_until(lambda: not world.exists(), what="its end")
+    assert not _members(namespace)
+    tests.communicate()
+
+
+def _in_namespace_of(world, command):
+    return any(
+        (process / "cmdline").read_text() == command
+        for process in _members((world / "ns/pid").readlink())
+    )
+
+
+def _members(namespace):
+    """Processes in a process namespace."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdecimal():
+            try:
+                if (process / "ns/pid").readlink() == namespace:
+                    found.append(process)
+            except OSError:
+                continue  # it has ended
+    return found
