@@ -67,9 +67,7 @@ def run(config_path: str, chosen: Options, environment: dict[str, str]) -> None:
     if status == _ALREADY_PREPARED:  # a job that starts again, whose end nobody saw
         _take_down(config_path, job, chosen)
         status = child.run(prepare, chosen.timeout)
-    if status is None:
-        _take_down(config_path, job, chosen)
-    if status != 0:
+    if status != 0:  # what may be left of it, the epilogue takes down
         late = f" within {chosen.timeout} seconds" if status is None else ""
         raise SetupError(
             f"the container of job {job} ({request.reference}) could not be prepared on "

@@ -164,10 +164,10 @@ def test_a_gateway_that_does_not_answer_keeps_no_job_waiting(scheduler, batch, n
         done = scheduler.prologue(*JOB, "--image=docker:x:1", "--timeout=5", "--fail-status=7")
 
         connection, _ = silent.accept()  # it was asked
-        connection.settimeout(10)
-        while connection.recv(4096):  # and whoever asked is gone
-            pass
-        connection.close()
+        with connection:
+            connection.settimeout(10)
+            while connection.recv(4096):  # and whoever asked is gone
+                pass
     assert done.returncode == 7
     assert "(docker:x:1) could not be prepared on node1 within 5 seconds" in done.stderr
     assert batch.is_clean()
@@ -238,6 +238,20 @@ def test_a_file_of_nodes_is_read_as_the_user(scheduler, batch, node):
     assert seen.stdout == "node1\nnode1\nnode2\n"
 
 
+def test_a_jobs_key_counts_where_the_site_offers_sshd(scheduler, batch):
+    wanted = [f"--variable=SHIFTER=id:{IMAGE_ID}", "--variable=SHIFTER_SSH_PUBKEY=ssh-ed25519 A b"]
+
+    offered = scheduler.prologue(*JOB, *wanted, "--sshd", "--fail-status=5")
+
+    assert offered.returncode == 5  # this node has none to start
+    assert "optUdiImage" in offered.stderr
+
+    done = scheduler.prologue(*JOB, *wanted, "--fail-status=5")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert batch.joined(job="12") == "12"
+
+
 def test_users_cannot_run_them(scheduler):
     for program in (scheduler.prologue, scheduler.epilogue):
         done = program("--job=12", user=ALICE)
@@ -267,7 +281,7 @@ def test_an_image_is_looked_up_as_the_user(
     gateway.wait(private.reference, data=json.dumps({"allowed_uids": str(BOB)}))
     node.configure(
         imagePath=gateway.image_dir, imageGateway=gateway.url, system="cluster",
-        mungeSocketPath=gateway.munge_socket,
+        mungeSocketPath=gateway.munge_socket, imageLookup="gateway",
     )  # fmt: skip
 
     done = scheduler.prologue(*JOB, f"--image={pushed.reference}", "--fail-status=5")
