@@ -53,11 +53,16 @@ class Image:
     def is_directory(self) -> bool:
         return self.metadata.format == DIRECTORY
 
+    @property
+    def is_public(self) -> bool:
+        """Whether everybody may read it: it has no access lists."""
+        return self.metadata.user_acl is None and self.metadata.group_acl is None
+
     def require_readable_by(self, user: identity.Identity) -> None:
         """Hold the access lists of the image; without any, everybody may read it."""
-        uids, gids = self.metadata.user_acl, self.metadata.group_acl
-        if uids is None and gids is None:
+        if self.is_public:
             return
+        uids, gids = self.metadata.user_acl, self.metadata.group_acl
         if user.uid in (uids or ()) or not set(user.groups).isdisjoint(gids or ()):
             return
         raise NotPermittedError(

@@ -81,7 +81,7 @@ def run(config_path: str, words: list[str], variables: dict[str, str], ignored: 
     pinned = joining.pinned(request.reference, kept)
     image_id = _pinned(pinned, say) or lookup.find(request.reference, user, config, say)
     step("take the image that the job was prepared with" if pinned else "look up the image")
-    image = _open_image(image_id, user, kept, config)
+    image = _open_image(image_id, user, request, kept, config)
     image.require_readable_by(user)
     if image.metadata.unknown_keys:
         say(f"ignored in the image's metadata: {', '.join(image.metadata.unknown_keys)}")
@@ -92,7 +92,7 @@ def run(config_path: str, words: list[str], variables: dict[str, str], ignored: 
     prepared = joining.find(description, kept, config) if request.is_ordinary else None
     if prepared is None:
         _say_what_is_not_joined(description, request, user, config)
-        joining.require_present(image)
+        image = _opened(image, user, config)
     elif request.dry_run:
         _say(f"this launch joins {prepared}; without that, it would do this:")
     else:
@@ -238,16 +238,41 @@ def _pinned(pinned: tuple[str, str] | None, say: Callable[[str], None]) -> str |
 
 
 def _open_image(
-    image_id: str, user: identity.Identity, kept: joining.Kept, config: RuntimeConfig
+    image_id: str,
+    user: identity.Identity,
+    request: Request,
+    kept: joining.Kept,
+    config: RuntimeConfig,
 ) -> images.Image:
-    """Where the gateway has expired it since, what a container was prepared of serves on."""
+    """What a container was prepared of serves on, where the gateway has expired it since.
+
+    If it was everybody's, its files are not even opened: all ranks of a job on all nodes would open
+    the same ones, on a shared filesystem. Access lists are read anew by each launch.
+    """
+    recalled = None
+    if kept and request.is_ordinary and not request.dry_run and not image_id.startswith("/"):
+        recalled = joining.recall(image_id, kept)
+        if recalled is not None and recalled.is_public:
+            return recalled
     try:
         return images.open_image(image_id, config, user)
     except MissingImageError:
-        image = joining.recall(image_id, kept)
-        if image is None:
+        recalled = recalled or joining.recall(image_id, kept)
+        if recalled is None:
             raise
+        return recalled
+
+
+def _opened(image: images.Image, user: identity.Identity, config: RuntimeConfig) -> images.Image:
+    """The image as it is now, where it was only recalled and there is nothing to be joined."""
+    if image.fd >= 0:
         return image
+    try:
+        found = images.open_image(image.image_id, config, user)
+    except MissingImageError as error:
+        raise joining.missing(image) from error
+    found.require_readable_by(user)
+    return found
 
 
 def _say_what_is_odd(request: Request, config: RuntimeConfig) -> None:

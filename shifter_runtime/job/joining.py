@@ -117,13 +117,12 @@ def recall(image_id: str, kept: Kept) -> Image | None:
     return None
 
 
-def require_present(image: Image) -> None:
-    """Complain of an image that was only recalled, where nothing is there to be joined."""
-    if image.fd < 0:
-        raise MissingImageError(
-            f"cannot find requested image: {image.path} does not exist, and this launch differs "
-            "from the container that was prepared for the job: pull the image again"
-        )
+def missing(image: Image) -> MissingImageError:
+    """The complaint of an image that was only recalled, where nothing is there to be joined."""
+    return MissingImageError(
+        f"cannot find requested image: {image.path} does not exist, and this launch differs from "
+        "the container that was prepared for the job: pull the image again"
+    )
 
 
 def is_job_id(text: str) -> bool:

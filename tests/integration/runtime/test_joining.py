@@ -194,11 +194,33 @@ def test_joining_and_dry_run_say_so(batch):
 
 
 def test_the_access_list_is_held_on_every_launch(batch):
+    batch.node.add_image(meta=f"USERACL: {ALICE}\n")
     batch.setup("--job", "12")
     assert batch.shifter("true", job="12").returncode == 0
     batch.node.add_image(meta=f"USERACL: {BOB}\n")
 
     assert "permission denied" in batch.shifter("true", job="12").stderr
+
+
+def test_a_launch_that_joins_opens_no_file_of_an_image_that_is_everybodys(batch):
+    batch.setup("--job", "12")
+    batch.node.images.chmod(0o777)  # so that whoever opens something there refuses
+
+    try:
+        assert batch.shifter("true", job="12").returncode == 0
+        assert "writable by everybody" in batch.shifter("true").stderr
+    finally:
+        batch.node.images.chmod(0o755)
+
+
+def test_an_image_that_was_everybodys_is_held_to_its_access_list_where_nothing_is_joined(batch):
+    batch.setup("--job", "12")
+    batch.node.add_image(meta=f"USERACL: {BOB}\n")
+
+    assert batch.shifter("true", job="12").returncode == 0
+    assert "permission denied" in batch.shifter("true").stderr
+    other = batch.shifter("--volume=/shared:/data", "true", job="12")
+    assert "permission denied" in other.stderr
 
 
 def test_a_job_goes_on_when_its_image_has_expired(batch):

@@ -12,7 +12,7 @@ import re
 import pytest
 
 from tests.integration.runtime.batch import STATE, BatchNode
-from tests.integration.runtime.node import BOB, IMAGE_ID
+from tests.integration.runtime.node import ALICE, BOB, IMAGE_ID
 
 pytestmark = pytest.mark.root
 
@@ -103,6 +103,7 @@ def test_the_jobs_own_container_goes_before_the_nodes(batch):
 
 
 def test_the_access_list_holds_for_an_image_that_was_not_looked_up_again(batch):
+    batch.node.add_image(meta=f"USERACL: {ALICE}\n")
     prepare(batch, "docker:debian:12")
     batch.node.add_image(meta=f"USERACL: {BOB}\n")
 
