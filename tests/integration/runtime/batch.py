@@ -37,9 +37,14 @@ class BatchNode:
         assert self._holder.stdout is not None
         assert self._holder.stdout.readline() == "ready\n"
         spaces = f"/proc/{self._holder.pid}/ns"
+        self._started: list[subprocess.Popen[str]] = []
         self._enter = [_program("nsenter"), f"--mount={spaces}/mnt", f"--uts={spaces}/uts"]
 
     def close(self) -> None:
+        for process in self._started:  # of a test that failed half-way
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
         self._holder.kill()
         self._holder.communicate()
 
@@ -51,10 +56,12 @@ class BatchNode:
             ids = [f"--reuid={user}", f"--regid={user}", "--clear-groups"]
             become = [_program("setpriv"), *ids]
         enter = [*self._enter, f"--wd={cwd}"]
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*enter, *become, *words], cwd="/", env={"PATH": "/usr/bin:/bin"} | (env or {}),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
+        self._started.append(process)
+        return process
 
     def run(self, *words: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
         return finish(self.start(*words, **options))  # type: ignore[arg-type]
