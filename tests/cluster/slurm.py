@@ -38,7 +38,7 @@ SlurmdParameters=config_overrides
 SlurmdTimeout=60
 KillWait=2
 MinJobAge=600
-SchedulerParameters=batch_sched_delay=0,sched_min_interval=10000,bf_interval=1,bf_resolution=1
+SchedulerParameters=batch_sched_delay=0,sched_min_interval=10000,bf_interval=1,bf_resolution=1,sched_interval=1
 PrologFlags=Alloc,Contain
 PlugStackConfig=/etc/slurm/plugstack.conf
 AccountingStorageType=accounting_storage/none
