@@ -210,12 +210,14 @@ void prepare_node(spank_t spank, const struct settings *settings)
 	char storage[SENTENCE_SIZE] = "", begun[] = INTERRUPTED;
 	struct text errors = TEXT_IN(storage), interrupted = TEXT_IN(begun);
 	struct job job;
+	int at_work;
 
 	if (getenv(USERS("IMAGE")) == NULL && getenv(USERS("REFUSED")) == NULL)
 		return;
 	if (!identify(spank, settings, &job))
 		return;
 	forget_job(job.number);
+	at_work = prolog_begin(job.number);
 	/* Should this process be killed, the job shall not run outside of its container. */
 	report_write(job.number, REPORT_FAILED, &interrupted);
 	if (!make_container(&job, settings, &errors))
@@ -226,6 +228,7 @@ void prepare_node(spank_t spank, const struct settings *settings)
 		report_take(job.number);
 	if (getenv("SLURM_HET_JOB_ID") != NULL)
 		note_component(&job);
+	prolog_end(job.number, at_work);
 }
 
 void clear_node(spank_t spank, const struct settings *settings)

@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -158,7 +159,49 @@ bool note_wait(uint32_t job, const char *what, int seconds)
 	return there;
 }
 
-static const char *const NOTES[] = {"", "new", "extern", "extern.new", "component", "component.new"};
+/* A descriptor by which others see that a prolog is at work, for as long as this process has it. */
+int prolog_begin(uint32_t job)
+{
+	char path[PATH_MAX];
+	int fd = -1;
+
+	place_of(job, "prolog", path);
+	if (make_directories())
+		fd = open(path, O_RDONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, NOTES_MODE);
+	if (fd < 0 || flock(fd, LOCK_EX) < 0)
+		slurm_error("shifter: cannot lock %s: %s", path, strerror(errno));
+	return fd;
+}
+
+void prolog_end(uint32_t job, int fd)
+{
+	char path[PATH_MAX];
+
+	place_of(job, "prolog", path);
+	unlink(path);
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Slurm starts tasks when the prolog has ended; but of a job that it requeued a moment ago, it may
+ * start the batch script beside it. */
+void prolog_wait(uint32_t job, int seconds)
+{
+	static const struct timespec moment = {.tv_nsec = 20 * 1000 * 1000};
+	int64_t deadline = now() + (int64_t)seconds * 1000;
+	char path[PATH_MAX];
+	int fd;
+
+	place_of(job, "prolog", path);
+	fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	while (flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK && now() < deadline)
+		nanosleep(&moment, NULL);
+	close(fd);
+}
+
+static const char *const NOTES[] = {"", "new", "prolog", "extern", "extern.new", "component", "component.new"};
 
 /* A container may be there without a report, and after a killed prolog a report without a container. */
 bool anything_is_kept(uint32_t job)

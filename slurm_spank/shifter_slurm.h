@@ -114,6 +114,9 @@ bool report_take(uint32_t job);
 bool note_write(uint32_t job, const char *what, const char *bytes, size_t length);
 bool note_read(uint32_t job, const char *what, struct text *text);
 bool note_wait(uint32_t job, const char *what, int seconds);
+int prolog_begin(uint32_t job);
+void prolog_end(uint32_t job, int fd);
+void prolog_wait(uint32_t job, int seconds);
 bool anything_is_kept(uint32_t job);
 void forget_job(uint32_t job);
 

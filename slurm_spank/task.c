@@ -11,6 +11,7 @@
 #include "shifter_slurm.h"
 
 #define EXTERN_PATIENCE 10 /* seconds */
+#define PROLOG_PATIENCE 10 /* more than a prolog takes at most */
 #define MOST_VARIABLES (256 * 1024)
 
 /* In a heterogeneous job, SLURM_JOB_ID names the first component in all others, too. */
@@ -110,6 +111,7 @@ int admit_task(spank_t spank, const struct settings *settings)
 			    "refused");
 		return -1;
 	}
+	prolog_wait(job, settings->setup_timeout + PROLOG_PATIENCE);
 	report = report_read(job, &text);
 	if (report == REPORT_FAILED) {
 		text_show(&text);

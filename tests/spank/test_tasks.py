@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+from pathlib import Path
 
 import pytest
 
+from tests.integration.conftest import wait_until
 from tests.spank.jobs import (
     IMAGE_ID,
     JOB,
@@ -17,7 +21,7 @@ from tests.spank.jobs import (
     prolog,
     step,
 )
-from tests.spank.mock import Script
+from tests.spank.mock import Script, end_session, processes_of_session
 
 pytestmark = pytest.mark.root
 
@@ -55,6 +59,40 @@ def test_why_there_is_no_container_is_said_by_each_task_which_fails(site):
     assert admitted(seen) == [-1, -1, -1]
     assert seen.said().count("image is gone") == 3
     assert "second line" in seen.said()
+
+
+def test_a_task_waits_for_a_prolog_that_is_still_at_work(site):
+    """Slurm may start the script of a job anew, that it requeued, before its prolog has ended."""
+    report = leave_report(site, "failed\nshifter: interrupted\n")
+    with (site.jobs / f"{JOB}.prolog").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        process = site.start(step(IMAGE, environment=ENVIRONMENT))
+        try:
+            wait_until(lambda: _has_open(process, lock.name), what="a task that waits")
+            report.unlink()
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            process.wait(60)
+        finally:
+            end_session(process)
+
+    assert admitted(site.seen(process).require_sound()) == [0]
+
+
+def test_a_prolog_that_was_killed_holds_no_task_up(site):
+    leave_report(site, "failed\nshifter: interrupted\n")
+    (site.jobs / f"{JOB}.prolog").touch(mode=0o600)
+
+    seen = site.run(step(IMAGE, environment=ENVIRONMENT)).require_sound()
+
+    assert admitted(seen) == [-1]
+
+
+def _has_open(process, path):
+    """Whether it has, or one of its session: each task is a child."""
+    directories = [Path(f"/proc/{pid}/fd") for pid in processes_of_session(process.pid)]
+    with contextlib.suppress(FileNotFoundError):  # one of them has just ended, or closed a file
+        return any(os.path.samefile(path, fd) for place in directories for fd in place.iterdir())
+    return False
 
 
 def test_a_warning_is_said_once_and_lets_all_tasks_run(site):
