@@ -19,10 +19,11 @@ from tests.cluster.node import GLOBAL, Node
 from tests.cluster.places import World, finish, inside
 from tests.cluster.slurm import Job
 from tests.cluster.storage import ADDRESS, CLIENT, Storage
-from tests.integration.conftest import PushedImage, layer, wait_until
+from tests.integration.conftest import PushedImage, layer, require_program, wait_until
 
 _NETWORK = "10.77.0"
 _CONTROL = f"{_NETWORK}.100"
+_PROGRAMS = ("glusterfs", "ip", "munged", "slurmctld", "slurmd", "srun", "tar2sqfs", "unshare")
 _APPLETS = ("sh", "cat", "cp", "echo", "env", "grep", "hostname", "id", "ls", "mkdir", "mount")
 _APPLETS += ("nproc", "pwd", "readlink", "rm", "sleep", "sort", "stat", "test", "touch", "true")
 
@@ -35,6 +36,8 @@ class Cluster:
     shared = GLOBAL
 
     def __init__(self, prefix: Path, *, nodes: int = 3) -> None:
+        for program in _PROGRAMS:
+            require_program(program)
         self.prefix = prefix
         self.plugin = prefix / "lib64/shifter/shifter_slurm.so"
         self.world = World()

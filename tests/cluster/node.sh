@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
 # The first process of a node: bash node.sh NAME PLACE PREFIX, in namespaces of its own. It makes the node's root and
 # reaps what nobody else does. PLACE is a tmpfs that the nodes share; what changes below / is in PLACE/NAME, and

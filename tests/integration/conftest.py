@@ -46,11 +46,18 @@ OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 _PACKAGES = {
     "docker-registry": "docker-registry",
+    "glusterfs": "glusterfs-client",
+    "glusterfsd": "glusterfs-server",
+    "ip": "iproute2",
     "mpicc.mpich": "libmpich-dev",
     "mpicc.openmpi": "libopenmpi-dev",
     "mpiexec.hydra": "mpich",
     "mpirun.openmpi": "openmpi-bin",
     "munged": "munge",
+    "nsenter": "util-linux",
+    "slurmctld": "slurmctld",
+    "slurmd": "slurmd",
+    "srun": "slurm-client",
     "tar2sqfs": "squashfs-tools-ng",
     "unsquashfs": "squashfs-tools",
     "unshare": "util-linux",
