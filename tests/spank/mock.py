@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -201,6 +202,16 @@ class Site:
     @property
     def _errors(self) -> Path:
         return self.directory / "stderr"
+
+
+def started_program(process: subprocess.Popen[bytes], path: Path) -> int:
+    """The number that a program wrote down in its first line, once it did."""
+    while process.poll() is None:
+        text = path.read_text() if path.exists() else ""
+        if text.endswith("\n"):
+            return int(text)
+        time.sleep(0.01)
+    raise AssertionError("the program was not started")
 
 
 def end_session(process: subprocess.Popen[bytes]) -> None:

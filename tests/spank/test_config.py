@@ -131,6 +131,39 @@ def test_root_runs_no_program_that_others_can_change(site, spoil):
     assert (site.jobs / JOB).read_text().startswith("failed\n")
 
 
+@pytest.fixture
+def of_a_user(site):
+    """A directory below the site's that a user owns."""
+    directory = site.directory / "of-a-user"
+    directory.mkdir()
+    os.chown(directory, 65534, 65534)
+    return directory
+
+
+def require_refused_by_root(site, config):
+    site.setup_root(site.log_call())
+
+    seen = site.run(prolog(f"shifter_config={config}"), environment=ENVIRONMENT).require_sound()
+
+    assert seen.returned("job_prolog") == 0
+    assert site.calls() == []
+    assert str(site.directory) in (site.jobs / JOB).read_text()
+
+
+def test_root_follows_no_link_that_a_user_may_turn_elsewhere(site, of_a_user):
+    (of_a_user / "udiRoot.conf").symlink_to(site.config)
+
+    require_refused_by_root(site, of_a_user / "udiRoot.conf")
+
+
+def test_root_follows_no_link_of_root_s_to_where_a_user_may_write(site, of_a_user):
+    target = of_a_user / "udiRoot.conf"
+    target.write_text(f"udiRootPath = {site.directory}\n")
+    (site.directory / "link").symlink_to(target)
+
+    require_refused_by_root(site, site.directory / "link")
+
+
 def test_another_configuration_can_be_named(site):
     other = site.directory / "other.conf"
     other.write_text(f"udiRootPath = {site.directory}\n")

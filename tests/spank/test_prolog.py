@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import os
+import select
 import time
 
 import pytest
 
 from tests.spank.jobs import IMAGE_ID, JOB, PROLOG_ENVIRONMENT, WITH_IMAGE, epilog, prolog
-from tests.spank.mock import Script
+from tests.spank.mock import Script, end_session, started_program
 
 pytestmark = pytest.mark.root
 
@@ -139,6 +140,23 @@ def test_a_program_that_hangs_is_ended_with_all_that_it_started(node):
     assert "was not done within 1 seconds" in seen.said()
     # Nobody may have waited for it yet.
     assert state.read_text() in ("", "State:\tZ (zombie)\n")
+
+
+def test_a_prolog_that_is_killed_leaves_word_for_the_job_and_no_program(node):
+    node.setup_root(f"echo $$ >{node.directory / 'pid'}; exec sleep 300")
+    process = node.start(prolog(), environment=ENVIRONMENT)
+    try:
+        program = os.pidfd_open(started_program(process, node.directory / "pid"))
+        process.kill()
+        process.wait()
+
+        assert select.select([program], [], [], 20)[0] == [program]
+        os.close(program)
+    finally:
+        end_session(process)
+    kind, text = kept(node)
+    assert kind == "failed"
+    assert "interrupted" in text
 
 
 def test_what_holds_the_program_s_output_open_holds_no_prolog_up(node):

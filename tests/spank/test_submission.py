@@ -7,12 +7,11 @@ import os
 import re
 import select
 import signal
-import time
 
 import pytest
 
 from tests.spank.jobs import IMAGE_ID, submit
-from tests.spank.mock import Script, end_session
+from tests.spank.mock import Script, end_session, started_program
 
 pytestmark = pytest.mark.root
 
@@ -298,16 +297,6 @@ def test_an_image_of_a_nested_srun_s_own_is_looked_up(answered):
     assert environment["SHIFTER_IMAGE"] == IMAGE_ID
     assert environment["SHIFTER_IMAGEREQUEST"] == "ubuntu:24.04"
     assert environment["_SLURM_SPANK_OPTION_shifter_image"] == f"id:{IMAGE_ID}"
-
-
-def started_program(process, path):
-    """The number that the submission program wrote down, once it did."""
-    while process.poll() is None:
-        text = path.read_text() if path.exists() else ""
-        if text.endswith("\n"):
-            return int(text)
-        time.sleep(0.01)
-    return pytest.fail("the program was not started")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
