@@ -18,6 +18,7 @@
 #define UNSETUP "sbin/unsetupRoot"
 #define INTERRUPTED "shifter: making the container of this job was interrupted on this node"
 #define ALREADY_THERE 3 /* how setupRoot ends where a container of that name is */
+#define MOST_LEFT 64 /* in one epilog */
 #define MOST_WISHES (256 * 1024)
 #define USERS(name) ("SPANK_SHIFTER_" name)
 
@@ -216,8 +217,8 @@ void prepare_node(spank_t spank, const struct settings *settings)
 		return;
 	if (!identify(spank, settings, &job))
 		return;
-	forget_job(job.number);
-	at_work = prolog_begin(job.number);
+	at_work = prolog_begin(job.number, true);
+	forget_notes(job.number);
 	/* Should this process be killed, the job shall not run outside of its container. */
 	report_write(job.number, REPORT_FAILED, &interrupted);
 	if (!make_container(&job, settings, &errors))
@@ -231,20 +232,51 @@ void prepare_node(spank_t spank, const struct settings *settings)
 	prolog_end(job.number, at_work);
 }
 
-void clear_node(spank_t spank, const struct settings *settings)
+static void clear_job(const struct job *job, const struct settings *settings)
 {
 	char storage[SENTENCE_SIZE] = "";
 	struct text problem = TEXT_IN(storage);
+	bool done;
+
+	memory_group_end(settings, job->uid, job->number);
+	done = take_down(job, settings, &problem);
+	forget_job(job->number);
+	if (done)
+		return;
+	slurm_error("shifter: something is left of the container of job %u, until another job ends on this "
+		    "node:", job->number);
+	text_show(&problem);
+	note_write(job->number, "left", "", 0);
+}
+
+/* What epilogs before could not take down, for instance while udiRoot.conf was being changed. */
+static void clear_left(const struct job *own, const struct settings *settings)
+{
+	uint32_t left[MOST_LEFT];
+	size_t count = jobs_left(left, MOST_LEFT);
+
+	for (size_t i = 0; i < count && time(NULL) < own->deadline; i++) {
+		struct job job = {.number = left[i], .deadline = own->deadline};
+		char storage[SENTENCE_SIZE] = "";
+		struct text problem = TEXT_IN(storage);
+		int at_work = job.number == own->number ? -1 : prolog_begin(job.number, false);
+
+		if (at_work < 0)
+			continue;
+		/* Asked again: it may have been requeued, and run here now. */
+		if (is_left(job.number) && take_down(&job, settings, &problem))
+			forget_notes(job.number);
+		prolog_end(job.number, at_work);
+	}
+}
+
+void clear_node(spank_t spank, const struct settings *settings)
+{
 	struct job job;
 
 	if (!identify(spank, settings, &job))
 		return;
-	if (getenv(USERS("IMAGE")) == NULL && !anything_is_kept(job.number))
-		return;
-	memory_group_end(settings, job.uid, job.number);
-	if (!take_down(&job, settings, &problem)) {
-		slurm_error("shifter: something is left of the container of job %u:", job.number);
-		text_show(&problem);
-	}
-	forget_job(job.number);
+	if (getenv(USERS("IMAGE")) != NULL || anything_is_kept(job.number))
+		clear_job(&job, settings);
+	clear_left(&job, settings);
 }

@@ -3,8 +3,10 @@
  * What is kept of a job on this node, for processes that come later: whether its container could be
  * prepared, and notes. Only root can read or change it, and it ends with the node's next start.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
@@ -159,17 +161,30 @@ bool note_wait(uint32_t job, const char *what, int seconds)
 	return there;
 }
 
-/* A descriptor by which others see that a prolog is at work, for as long as this process has it. */
-int prolog_begin(uint32_t job)
+/* A descriptor by which others see that a prolog is at work, for as long as this process has it. Unless
+ * `patient`, it is only had where nobody else has it. */
+int prolog_begin(uint32_t job, bool patient)
 {
+	struct stat found = {0};
 	char path[PATH_MAX];
 	int fd = -1;
 
 	place_of(job, "prolog", path);
-	if (make_directories())
+	if (!make_directories())
+		return -1;
+	/* Again, where the one that was waited for has taken the file along. */
+	while (found.st_nlink == 0) {
+		if (fd >= 0)
+			close(fd);
 		fd = open(path, O_RDONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, NOTES_MODE);
-	if (fd < 0 || flock(fd, LOCK_EX) < 0)
-		slurm_error("shifter: cannot lock %s: %s", path, strerror(errno));
+		if (fd >= 0 && flock(fd, patient ? LOCK_EX : LOCK_EX | LOCK_NB) == 0 && fstat(fd, &found) == 0)
+			continue;
+		if (patient || errno != EWOULDBLOCK)
+			slurm_error("shifter: cannot lock %s: %s", path, strerror(errno));
+		if (fd >= 0)
+			close(fd);
+		return -1;
+	}
 	return fd;
 }
 
@@ -201,7 +216,8 @@ void prolog_wait(uint32_t job, int seconds)
 	close(fd);
 }
 
-static const char *const NOTES[] = {"", "new", "prolog", "extern", "extern.new", "component", "component.new"};
+static const char *const NOTES[] = {"", "new", "left", "left.new", "extern", "extern.new",
+				   "component", "component.new"};
 
 /* A container may be there without a report, and after a killed prolog a report without a container. */
 bool anything_is_kept(uint32_t job)
@@ -216,10 +232,12 @@ bool anything_is_kept(uint32_t job)
 		if (access(path, F_OK) == 0)
 			return true;
 	}
-	return false;
+	place_of(job, "prolog", path);
+	return access(path, F_OK) == 0;
 }
 
-void forget_job(uint32_t job)
+/* All but that a prolog is at work. */
+void forget_notes(uint32_t job)
 {
 	char path[PATH_MAX];
 
@@ -227,4 +245,40 @@ void forget_job(uint32_t job)
 		place_of(job, NOTES[i], path);
 		unlink(path);
 	}
+}
+
+void forget_job(uint32_t job)
+{
+	char path[PATH_MAX];
+
+	forget_notes(job);
+	place_of(job, "prolog", path);
+	unlink(path);
+}
+
+/* Those that an epilog could not take down, and how many they are. */
+size_t jobs_left(uint32_t *jobs, size_t most)
+{
+	DIR *listing = opendir(JOBS_DIRECTORY);
+	struct dirent *entry;
+	size_t count = 0;
+	int end;
+
+	while (listing != NULL && count < most && (entry = readdir(listing)) != NULL) {
+		end = 0;
+		if (sscanf(entry->d_name, "%10" SCNu32 ".left%n", &jobs[count], &end) == 1 && end > 0 &&
+		    entry->d_name[end] == '\0')
+			count++;
+	}
+	if (listing != NULL)
+		closedir(listing);
+	return count;
+}
+
+bool is_left(uint32_t job)
+{
+	char path[PATH_MAX];
+
+	place_of(job, "left", path);
+	return access(path, F_OK) == 0;
 }

@@ -114,11 +114,14 @@ bool report_take(uint32_t job);
 bool note_write(uint32_t job, const char *what, const char *bytes, size_t length);
 bool note_read(uint32_t job, const char *what, struct text *text);
 bool note_wait(uint32_t job, const char *what, int seconds);
-int prolog_begin(uint32_t job);
+int prolog_begin(uint32_t job, bool patient);
 void prolog_end(uint32_t job, int fd);
 void prolog_wait(uint32_t job, int seconds);
 bool anything_is_kept(uint32_t job);
+void forget_notes(uint32_t job);
 void forget_job(uint32_t job);
+size_t jobs_left(uint32_t *jobs, size_t most);
+bool is_left(uint32_t job);
 
 /* node.c: on a compute node, as root, before and after a job. */
 void prepare_node(spank_t spank, const struct settings *settings);
