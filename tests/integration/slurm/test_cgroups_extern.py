@@ -36,7 +36,7 @@ def setup_script(cluster: Cluster) -> Iterator[Callable[[str], Path]]:
 def test_tasks_wait_for_what_the_site_sets_up_once_on_each_node(cluster, setup_script):
     # As long as a step would take to start, if it did not wait.
     setup_script('sleep 1; echo "$(id -u) $SHIFTER_NAMESPACE" >>/run/set-up-$SLURM_JOB_ID\n')
-    script = "srun -N2 -n4 sh -c 'cat /run/set-up-$SLURM_JOB_ID'\n"
+    script = "srun -Q -N2 -n4 sh -c 'cat /run/set-up-$SLURM_JOB_ID'\n"
 
     job = cluster.sbatch(f"#!/bin/sh\n{script}{script}", "-N2", "-n4", f"--image={cluster.busybox}")
 

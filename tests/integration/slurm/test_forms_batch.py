@@ -43,7 +43,7 @@ def test_a_job_looks_its_image_up_once_and_makes_one_container_on_each_node(
 shifter bash -c 'cat /data/file /var/hostsfile /var/shifterConfig.json; echo'
 srun shifter bash -c 'echo "$SLURM_PROCID $(hostname) $(readlink /proc/self/ns/mnt) $TOOL" \\
     >/output/$SLURM_PROCID; grep -c " / " /proc/mounts'
-srun shifter --image=docker:lib/tool:1 {NAMESPACE}
+srun -Q shifter --image=docker:lib/tool:1 {NAMESPACE}
 """
     before = cluster.gateway_requests()
 
@@ -121,7 +121,7 @@ def test_a_step_may_have_another_image_than_its_job(cluster, tool):
     script = f"""#!/bin/bash
 #SBATCH --image=lib/tool:1
 srun --image={cluster.busybox} shifter sh -c 'echo ${{TOOL:-other}} $SHIFTER_IMAGE'
-srun shifter sh -c 'echo ${{TOOL:-other}} $SHIFTER_IMAGE'
+srun -Q shifter sh -c 'echo ${{TOOL:-other}} $SHIFTER_IMAGE'
 """
 
     other, own = cluster.sbatch(script).result().splitlines()
