@@ -208,7 +208,7 @@ def _show(container: Container, built: _Built, config: RuntimeConfig) -> None:
     try:
         showing.show(container.name, built.tree, built.device, config)
     except OSError as error:
-        showing.hide(container.name, config)
+        showing.hide(container.name)
         say("setupRoot", f"cannot show the container on {config.udi_mount}: {error.strerror}")
 
 

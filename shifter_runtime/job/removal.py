@@ -19,7 +19,7 @@ def remove(name: str, config: RuntimeConfig) -> None:
     if state.exists(name):
         state.remove_record(name)
         sshd.stop(state.place_of(name))
-        left = showing.hide(name, config)
+        left = showing.hide(name)
         state.release_namespace(name)
     if name == NODE:
         left += showing.clear(config) + mounts.detach_all(config.loop_mount)

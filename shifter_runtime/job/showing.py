@@ -3,8 +3,8 @@
 
 There is one such place, and so one container at a time that is shown. A file in its directory says
 so: it is written before anything is mounted, and names the device of the container's root, which no
-other filesystem has while the container is kept. So the one who takes it down is sure of it, also
-where another was killed.
+other filesystem has while the container is kept, and the place. So the one who takes it down is
+sure of it, also where another was killed, or where udiMount has been changed meanwhile.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from shifter_runtime.job.joining import NODE
 from shifter_runtime.job.record import device_at
 
 _MARK = "shown"
+_LONGEST_MARK = 4096 + 32  # a path, and a number
 _LOCK = "/udiMount"  # which no job can be called
 
 
@@ -26,18 +27,19 @@ def show(name: str, tree: int, device: int, config: RuntimeConfig) -> bool:
     with state.Lock(_LOCK):
         if mounts.below(config.udi_mount):
             return False
-        _write_mark(name, device)
+        _write_mark(name, device, config.udi_mount)
         _mount(tree, config.udi_mount)
     return True
 
 
-def hide(name: str, config: RuntimeConfig) -> list[str]:
-    """Unmount a container from udiMount, if it is the one there; what is left in spite of that.
+def hide(name: str) -> list[str]:
+    """Unmount a container from where it is shown, if it is; what is left in spite of that.
 
     Must run before its namespace is let go: until then, its device is nobody else's.
     """
     with state.Lock(_LOCK):
-        left = mounts.detach_all(config.udi_mount) if _is_shown(name, config) else []
+        place = _place_of(name)
+        left = mounts.detach_all(place) if place is not None else []
         if not left:
             _remove_mark(name)
         return left
@@ -54,39 +56,41 @@ def clear(config: RuntimeConfig) -> list[str]:
 def owner(config: RuntimeConfig) -> str | None:
     """The name of the container that is shown."""
     for name in state.names():
-        if _is_shown(name, config):
+        if _place_of(name) == config.udi_mount:
             return name
     return None
 
 
-def _is_shown(name: str, config: RuntimeConfig) -> bool:
-    device = _read_mark(name)
-    if device is None:
-        return False
-    found = mounts.devices_at(config.udi_mount)
+def _place_of(name: str) -> str | None:
+    """Where a container is shown."""
+    device, place = _read_mark(name)
+    found = mounts.devices_at(place) if place else set()
     # Somebody who was killed halfway has mounted no more than the directory on itself.
-    return device in found or found == {device_at(os.path.dirname(config.udi_mount))}
+    if device in found or (found and found == {device_at(os.path.dirname(place))}):
+        return place
+    return None
 
 
-def _write_mark(name: str, device: int) -> None:
+def _write_mark(name: str, device: int, place: str) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
     fd = os.open(f"{state.place_of(name)}/{_MARK}", flags, 0o600)
     try:
-        os.write(fd, str(device).encode())
+        os.write(fd, os.fsencode(f"{device} {place}"))
     finally:
         os.close(fd)
 
 
-def _read_mark(name: str) -> int | None:
-    """The device that was to be shown, 0 where somebody was killed before it was written down."""
+def _read_mark(name: str) -> tuple[int, str]:
+    """The device that was to be shown, and the place, empty where nothing was to be."""
     try:
         fd = os.open(f"{state.place_of(name)}/{_MARK}", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        return None
+        return 0, ""
     try:
-        return int(os.read(fd, 32) or b"0")
+        device, _, place = os.fsdecode(os.read(fd, _LONGEST_MARK)).partition(" ")
     finally:
         os.close(fd)
+    return int(device or "0"), place
 
 
 def _remove_mark(name: str) -> None:

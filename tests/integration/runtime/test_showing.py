@@ -99,10 +99,23 @@ def test_who_has_lost_the_place_takes_nothing_from_whom_has_it(batch):
 
 def test_who_was_killed_before_showing_takes_nothing_from_whom_is_shown(batch):
     prepare(batch, "13")
-    batch.run("sh", "-c", f"mkdir {STATE}/12 && echo -n 999999 > {STATE}/12/shown")
+    mark = f"999999 {batch.node.prefix}/udi"
+    batch.run("sh", "-c", f"mkdir {STATE}/12 && echo -n {mark} > {STATE}/12/shown")
 
     assert batch.unsetup("--job", "12").returncode == 0
     assert shown(batch) == "13"
+
+
+def test_a_container_is_taken_from_where_it_was_shown_when_udimount_has_changed(batch):
+    prepare(batch, "12")
+    batch.node.configure(udiMount=batch.node.prefix / "other")
+    prepare(batch, "13")
+
+    assert batch.unsetup("--job", "12").returncode == 0
+    assert shown(batch) == ""
+    assert batch.run("cat", batch.node.prefix / "other/var/shifterSlurm.jobid").stdout == "13"
+    assert batch.unsetup("--job", "13").returncode == 0
+    assert batch.is_clean()
 
 
 def test_what_somebody_else_mounted_on_udimount_stays(batch):
