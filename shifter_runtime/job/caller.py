@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import NoReturn
 
+    from shifter_runtime.job.batch.options import Options as BatchOptions
     from shifter_runtime.job.options import Options
 
 _FAILED, _WRONG_USAGE, _INTERRUPTED = 1, 2, 130
@@ -39,7 +40,7 @@ def end(
     os._exit(status)
 
 
-def answers_itself(program: str, chosen: Options, usage: str) -> bool:
+def answers_itself(program: str, chosen: Options | BatchOptions, usage: str) -> bool:
     """Show usage or version, where that is what was asked for; whether it was."""
     if chosen.help:
         show(usage)

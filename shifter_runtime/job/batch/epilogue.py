@@ -9,7 +9,12 @@ from shifter_common.errors import ShifterError
 from shifter_runtime.errors import SetupError
 from shifter_runtime.job import unsetup_root
 from shifter_runtime.job.batch import child, options, schedulers
-from shifter_runtime.job.caller import require_root, say, take_known_surroundings
+from shifter_runtime.job.caller import (
+    answers_itself,
+    require_root,
+    say,
+    take_known_surroundings,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,8 +40,7 @@ def main(config_path: str, words: list[str]) -> NoReturn:
 
 
 def run(config_path: str, chosen: Options, environment: dict[str, str]) -> None:
-    if "help" in chosen.flags:
-        os.write(1, options.EPILOGUE_USAGE.encode())
+    if answers_itself(_PROGRAM, chosen, options.EPILOGUE_USAGE):
         return
     require_root()
     take_known_surroundings()

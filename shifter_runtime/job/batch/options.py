@@ -36,6 +36,7 @@ Prepare the container that a job asks for on this node, if it asks for one.
   --fail-status=N       the exit status where the container could not be prepared (0: the
                         job starts, and its launches build their own, or say why not)
   --qstat=FILE          with torque: the program to ask (/usr/bin/qstat)
+  --version             the version of Shifter
   --help                this text
 
 Exit status: 0, or what --fail-status says.
@@ -51,6 +52,7 @@ Take down the container of a job on this node, if there is one.
   --task=INDEX          ... of an array of jobs; 0 or undefined for none
   --timeout=SECONDS     how long it may take (60)
   --fail-status=N       the exit status where something is left (0)
+  --version             the version of Shifter
   --help                this text
 
 Exit status: 0, or what --fail-status says.
@@ -62,13 +64,13 @@ VARIABLES = (
 )
 SCHEDULERS = ("gridengine", "lsf", "torque")
 
-EPILOGUE_NAMES = ("scheduler", "job", "task", "timeout", "fail-status", "help")
+EPILOGUE_NAMES = ("scheduler", "job", "task", "timeout", "fail-status", "version", "help")
 PROLOGUE_NAMES = (
     *(*EPILOGUE_NAMES, "user", "uid", "gid", "image", "volume", "module", "variable"),
     *("environment", "nodes", "node-file", "exec-host", "ssh-key", "sshd", "qstat"),
 )
 
-_FLAGS = ("help", "environment", "sshd")
+_FLAGS = ("help", "version", "environment", "sshd")
 _LONGEST_TIMEOUT = 24 * 3600
 _LONGEST_SENTENCE = 2000
 
@@ -87,6 +89,14 @@ class Options:
 
     def text(self, name: str) -> str:
         return self.texts.get(name, "")
+
+    @property
+    def help(self) -> bool:
+        return "help" in self.flags
+
+    @property
+    def version(self) -> bool:
+        return "version" in self.flags
 
 
 def parse(words: list[str], options: Options, *, epilogue: bool = False) -> None:

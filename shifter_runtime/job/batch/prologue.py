@@ -17,7 +17,12 @@ from shifter_runtime import request as requests
 from shifter_runtime.errors import SetupError
 from shifter_runtime.job import account, setup_root, unsetup_root
 from shifter_runtime.job.batch import child, machine_file, options, schedulers
-from shifter_runtime.job.caller import require_root, say, take_known_surroundings
+from shifter_runtime.job.caller import (
+    answers_itself,
+    require_root,
+    say,
+    take_known_surroundings,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,8 +52,7 @@ def main(config_path: str, words: list[str]) -> NoReturn:
 
 def run(config_path: str, chosen: Options, environment: dict[str, str]) -> None:
     """Find out whose job it is and what it asks for, and prepare that."""
-    if "help" in chosen.flags:
-        os.write(1, options.PROLOGUE_USAGE.encode())
+    if answers_itself(_PROGRAM, chosen, options.PROLOGUE_USAGE):
         return
     require_root()
     take_known_surroundings()

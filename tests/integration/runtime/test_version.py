@@ -64,7 +64,9 @@ def test_a_question_is_one_only_where_shifter_is_asked(node, words):
     assert "maxGroupCount" in done.stderr
 
 
-@pytest.mark.parametrize("program", ["setupRoot", "unsetupRoot"])
+@pytest.mark.parametrize(
+    "program", ["setupRoot", "unsetupRoot", "shifter-prologue", "shifter-epilogue"]
+)
 @pytest.mark.parametrize("user", [0, ALICE])
 def test_roots_programs_tell_their_version(batch, program, user):
     done = batch.run(batch.node.prefix / "sbin" / program, "--version", user=user)
