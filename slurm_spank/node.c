@@ -206,32 +206,6 @@ static void note_component(const struct job *job)
 	free(storage);
 }
 
-void prepare_node(spank_t spank, const struct settings *settings)
-{
-	char storage[SENTENCE_SIZE] = "", begun[] = INTERRUPTED;
-	struct text errors = TEXT_IN(storage), interrupted = TEXT_IN(begun);
-	struct job job;
-	int at_work;
-
-	if (getenv(USERS("IMAGE")) == NULL && getenv(USERS("REFUSED")) == NULL)
-		return;
-	if (!identify(spank, settings, &job))
-		return;
-	at_work = prolog_begin(job.number, true);
-	forget_notes(job.number);
-	/* Should this process be killed, the job shall not run outside of its container. */
-	report_write(job.number, REPORT_FAILED, &interrupted);
-	if (!make_container(&job, settings, &errors))
-		report(&job, REPORT_FAILED, "the container of this job could not be prepared", &errors);
-	else if (errors.length > 0)
-		report(&job, REPORT_WARNING, "the container of this job was prepared, but", &errors);
-	else
-		report_take(job.number);
-	if (getenv("SLURM_HET_JOB_ID") != NULL)
-		note_component(&job);
-	prolog_end(job.number, at_work);
-}
-
 static void clear_job(const struct job *job, const struct settings *settings)
 {
 	char storage[SENTENCE_SIZE] = "";
@@ -247,6 +221,36 @@ static void clear_job(const struct job *job, const struct settings *settings)
 		    "node:", job->number);
 	text_show(&problem);
 	note_write(job->number, "left", "", 0);
+}
+
+void prepare_node(spank_t spank, const struct settings *settings)
+{
+	char storage[SENTENCE_SIZE] = "", begun[] = INTERRUPTED;
+	struct text errors = TEXT_IN(storage), interrupted = TEXT_IN(begun);
+	struct job job;
+	int at_work;
+
+	if (!identify(spank, settings, &job))
+		return;
+	if (getenv(USERS("IMAGE")) == NULL && getenv(USERS("REFUSED")) == NULL) {
+		/* Of an earlier job of that number, whose epilog never ran: this one is not to hear of it. */
+		if (anything_is_kept(job.number))
+			clear_job(&job, settings);
+		return;
+	}
+	at_work = prolog_begin(job.number, true);
+	forget_notes(job.number);
+	/* Should this process be killed, the job shall not run outside of its container. */
+	report_write(job.number, REPORT_FAILED, &interrupted);
+	if (!make_container(&job, settings, &errors))
+		report(&job, REPORT_FAILED, "the container of this job could not be prepared", &errors);
+	else if (errors.length > 0)
+		report(&job, REPORT_WARNING, "the container of this job was prepared, but", &errors);
+	else
+		report_take(job.number);
+	if (getenv("SLURM_HET_JOB_ID") != NULL)
+		note_component(&job);
+	prolog_end(job.number, at_work);
 }
 
 /* What epilogs before could not take down, for instance while udiRoot.conf was being changed. */

@@ -64,6 +64,19 @@ def test_a_job_without_image_costs_nothing_and_leaves_nothing(node):
     assert not [call for call in node.calls() if "setupRoot" in call[0].split("/")]
 
 
+def test_a_job_without_image_has_nothing_of_an_earlier_one_of_its_number(node):
+    failed = (node.jobs / JOB, node.jobs / f"{JOB}.component")
+    node.jobs.mkdir(parents=True, exist_ok=True)
+    for path in failed:
+        path.write_text("failed\nthe container of somebody else could not be prepared\n")
+
+    seen = node.run(prolog(), environment=PROLOG_ENVIRONMENT).require_sound()
+
+    assert seen.returned("job_prolog") == 0
+    assert [call[0].rpartition("/")[2] for call in node.calls()] == ["unsetupRoot"]
+    assert not any(path.exists() for path in failed)
+
+
 def test_the_program_runs_as_root_with_nothing_of_the_job_s(node):
     node.setup_root(
         "{ env; pwd; id -u; readlink /proc/$$/fd/0; ls /proc/$$/fd; ls -l /proc/$$/fd; umask; "
