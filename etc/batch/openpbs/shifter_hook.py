@@ -60,13 +60,20 @@ def end(event: pbs.event) -> None:
 
 def run(*command: str) -> str:
     """What a program complained of if it failed; in any case it is in PBS's log of that job."""
-    done = subprocess.run(
-        [*command, "--fail-status=1"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
-    )
-    text = done.stderr.decode("utf-8", "replace").strip()
+    try:
+        done = subprocess.run(
+            [*command, "--fail-status=1"],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    except OSError as error:  # not installed on this node; or a variable is too long for a word
+        text, failed = f"cannot run {command[0]}: {error.strerror}", True
+    else:
+        text, failed = done.stderr.decode("utf-8", "replace").strip(), done.returncode != 0
     if text:
         pbs.logjobmsg(pbs.event().job.id, text)
-    return text if done.returncode else ""
+    return text if failed else ""
 
 
 EVENTS = {pbs.EXECJOB_BEGIN: begin, pbs.EXECJOB_END: end}

@@ -70,3 +70,13 @@ def test_what_is_wrong_is_logged_and_rejects_a_job_where_the_site_wants_it(pbs, 
     assert f"{JOB}: shifter-prologue: {text!r} is no image name" in done.stdout
     assert ("rejected: shifter-prologue:" in done.stdout) == reject
     assert batch.is_clean()
+
+
+@pytest.mark.parametrize("reject", [False, True])
+def test_what_is_too_long_for_any_program_ends_no_hook(pbs, batch, reject):
+    done = pbs("begin", reject=reject, SHIFTER=f"id:{IMAGE_ID}", SHIFTER_VOLUME="/" * 200_000)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{JOB}: cannot run " in done.stdout
+    assert ("rejected: cannot run " in done.stdout) == reject
+    assert batch.is_clean()
