@@ -62,12 +62,7 @@ def start(namespace: int, user: Identity, config: RuntimeConfig, directory: str)
     ssh_plan.operations says was done to the container. Nothing stays where this fails.
     """
     port = _port(config)
-    busy = _listeners(port)
-    if busy:
-        raise SetupError(
-            f"cannot start sshd in the container: port {port} of this node is taken by user id "
-            f"{', '.join(map(str, sorted(busy)))}, so nobody can log in to this job by ssh"
-        )
+    _require_free(port)
     _make_host_key(namespace, user)
     # With this process's number: what is left of an earlier one must not be in the way.
     group = cgroup.make(f"shifter-sshd-{os.path.basename(directory)}-{os.getpid()}")
@@ -181,16 +176,27 @@ def _wait_until_listening(child: int, port: int, user: Identity) -> None:
             if ended:
                 break
             found = _listeners(port)
-            if found == {user.uid}:
-                return
-            if found - {user.uid}:
+            if set(found.values()) - {user.uid}:
                 raise SetupError(
                     f"cannot start sshd in the container: somebody else took port {port} of this "
                     "node at the same moment, so nobody can log in to this job by ssh"
                 )
+            # Another job of this user may be starting on this node at the same moment.
+            if _sockets(child) & found.keys():
+                return
     finally:
         os.close(ending)
+    _require_free(port)
     raise SetupError(f"sshd did not start in the container: {LOG} there says why")
+
+
+def _require_free(port: int) -> None:
+    busy = set(_listeners(port).values())
+    if busy:
+        raise SetupError(
+            f"cannot start sshd in the container: port {port} of this node is taken by user id "
+            f"{', '.join(map(str, sorted(busy)))}, so nobody can log in to this job by ssh"
+        )
 
 
 def _port(config: RuntimeConfig) -> int:
@@ -203,9 +209,9 @@ def _port(config: RuntimeConfig) -> int:
     return _DEFAULT_PORT
 
 
-def _listeners(port: int) -> set[int]:
-    """The user ids of those who listen on a TCP port of this node."""
-    found = set()
+def _listeners(port: int) -> dict[str, int]:
+    """The sockets that listen on a TCP port of this node, and the user ids of those who do."""
+    found = {}
     for name in ("tcp", "tcp6"):
         path = f"/proc/self/net/{name}"
         try:
@@ -218,10 +224,19 @@ def _listeners(port: int) -> set[int]:
             os.close(fd)
         for line in lines[1:]:
             words = line.split()
-            is_listening = len(words) > 7 and words[3] == _LISTENING
+            is_listening = len(words) > 9 and words[3] == _LISTENING
             if is_listening and int(words[1].rpartition(":")[2], 16) == port:
-                found.add(int(words[7]))
+                found[f"socket:[{words[9]}]"] = int(words[7])
     return found
+
+
+def _sockets(number: int) -> set[str]:
+    """What a process has open, as far as it still is there."""
+    directory = f"/proc/{number}/fd"
+    try:
+        return {os.readlink(f"{directory}/{name}") for name in os.listdir(directory)}
+    except FileNotFoundError:
+        return set()  # it has just closed one, or is gone
 
 
 def _began(number: int) -> int | None:

@@ -53,6 +53,19 @@ class SshJob:
         path = self.site / "etc" / name
         path.write_text(path.read_text().replace(old, new))
 
+    def occupy_port_with_next_key(self) -> None:
+        """Have the user listen on the port from when the container's host key is made."""
+        program = self.site / "bin/ssh-keygen"
+        program.rename(program.with_name("ssh-keygen.real"))
+        program.write_text(
+            "#!/bin/busybox sh\n"
+            f"busybox nc -l -p {self.port} </dev/null >/dev/null 2>&1 &\n"
+            f"until busybox grep -q ':{self.port:04X} .* 0A ' /proc/net/tcp /proc/net/tcp6\n"
+            "do busybox usleep 5000; done\n"
+            f'exec "$0.real" "$@"\n'
+        )
+        program.chmod(0o755)
+
     def make_key(self, path: Path, kind: str = "ed25519") -> str:
         """A key pair; the text of the public one."""
         subprocess.run(

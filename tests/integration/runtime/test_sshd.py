@@ -358,6 +358,18 @@ def test_a_port_that_is_taken_leaves_the_job_without_ssh(job):
     assert _control_groups() == []
 
 
+def test_a_port_that_another_job_of_the_user_takes_meanwhile_is_not_taken_for_its_own(job):
+    job.occupy_port_with_next_key()
+
+    done = job.batch.setup("--job", JOB, "-s", job.public_key)
+
+    try:
+        assert done.returncode == 0
+        assert f"port {job.port} of this node is taken by user id {ALICE}" in done.stderr
+    finally:
+        socket.create_connection(("127.0.0.1", job.port)).close()  # which is all it waits for
+
+
 def test_an_sshd_that_cannot_start_leaves_the_job_without_ssh(job):
     job.change("sshd_config", "UseDNS no", "UseDNS perhaps")
 
