@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import secrets
+import subprocess
 
 import pytest
 
@@ -19,9 +20,15 @@ GROUP = f"shifter/uid_{UID}/job_{JOB}"
 @pytest.fixture(params=["cgroup:memory", "cgroup2"])
 def hierarchy(request, site):
     """The type of a hierarchy, where it will be mounted, and a group there of the test's own."""
+    kind, _, options = request.param.partition(":")
     mounted = site.directory / "hierarchy"
     mounted.mkdir()
-    return request.param, mounted, mounted / f"spank-{secrets.token_hex(4)}"
+    group = mounted / f"spank-{secrets.token_hex(4)}"
+    yield request.param, mounted, group
+    # A group outlives the mount, where the plugin did not remove what is in it.
+    remove = f"mount -t {kind} -o {options or 'rw'} none {mounted}; test ! -e {group} || "
+    remove += f"find {group} -depth -type d -exec rmdir {{}} +"
+    subprocess.run(["unshare", "--mount", "sh", "-ec", remove], check=True)
 
 
 def around_a_job(site, hierarchy):
