@@ -16,8 +16,8 @@
 #define MOST_ANSWER (256 * 1024)
 #define LOCAL_ROOT "local:/"
 
-/* In an allocation that goes on although the plugin failed, being only optional in plugstack.conf,
- * this keeps the job from running outside of its container. */
+/* Where the plugin is only optional in plugstack.conf, Slurm goes on although it failed, and heeds no
+ * task that is refused either: with this, the job's own output says at least what became of it. */
 #define REFUSED "SHIFTER_REFUSED"
 /* A step whose image is not that of its job. */
 #define OF_STEP "SLURM_SPANK_SHIFTER_STEP"

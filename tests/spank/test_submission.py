@@ -212,7 +212,7 @@ def test_no_job_is_submitted_when_the_program(site, program, context):
     seen = site.run(submit(IMAGE, context=context)).require_sound()
 
     assert seen.returned("init_post_opt") == -1
-    # Where the plugin is only `optional`, this is what fails the job's tasks.
+    # Where the plugin is only `optional`, this has the job's own output say so.
     assert seen.of("control") == [("SHIFTER_REFUSED", "1")]
     exported = {name: value for name, value in seen.of("environ") if "SHIFTER" in name}
     assert set(exported.values()) == {"1"}
