@@ -12,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SECURITY = ROOT / "SECURITY.md"
 LAUNCHER = "shifter_runtime/launcher/shifter.c"
+PLUGIN = "slurm_spank"
 _START = "<!-- written by tools/root_files.py -->\n"
 _END = "<!-- end -->\n"
 
@@ -25,13 +26,19 @@ _ENTRIES = {
         *("shifter_runtime.job.setup_root", "shifter_runtime.job.unsetup_root"),
         "shifter_runtime.job.preparing",
     ),
+    "shifter-prologue, shifter-epilogue": (
+        *("shifter_runtime.job.batch.prologue", "shifter_runtime.job.batch.epilogue"),
+    ),
 }
+_IN_SLURM = "slurmd, slurmstepd"
 _ON_REQUEST = "where it is asked for"
 
 
 def files() -> dict[str, tuple[int, str]]:
     """Path -> lines, and when it is loaded."""
     found = {LAUNCHER: (_lines(ROOT / LAUNCHER), "each launch")}
+    for path in (ROOT / PLUGIN).glob("*.c"):
+        found[str(path.relative_to(ROOT))] = (_lines(path), _IN_SLURM)
     seen: set[str] = set()
     for when, modules in _ENTRIES.items():
         waiting = [module for module in modules if _path(module)]

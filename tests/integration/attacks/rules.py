@@ -38,6 +38,9 @@ RULES = {
     28: "the working directory is inside",
     29: "the kernel's interfaces give no more inside than outside",
     30: "sshd lets in the job's user alone, and ends with the job",
+    31: "whatever a job hands to root is words, and checked again",
+    32: "a job's container ends with it, whatever is killed, and no node is drained",
+    33: "no text and no lack of anything ends a process of Slurm's",
 }
 
 _RUNTIME = "integration/runtime"
@@ -124,6 +127,61 @@ ELSEWHERE: dict[str, dict[str, tuple[int, ...]]] = {
         "test_nobody_else_can_look_at_the_keys": (30,),
         "test_the_daemon_is_the_users_and_has_no_privilege": (30,),
         "test_all_of_it_ends_with_the_job": (30,),
+    },
+    "spank/test_config.py": {
+        "test_root_takes_no_configuration_that_others_can_change": (10,),
+        "test_root_runs_no_program_that_others_can_change": (10,),
+        "test_root_follows_no_link_that_a_user_may_turn_elsewhere": (10,),
+    },
+    "spank/test_prolog.py": {
+        "test_what_a_user_forges_is_words_after_the_rule_or_a_failure_of_the_job": (31,),
+        "test_the_user_is_who_slurm_says_whatever_the_job_s_variables_say": (31,),
+        "test_the_program_runs_as_root_with_nothing_of_the_job_s": (31,),
+        "test_a_failure_is_kept_for_the_job_and_drains_no_node_when_setup_root": (32,),
+        "test_a_prolog_that_is_killed_leaves_word_for_the_job_and_no_program": (32,),
+        "test_a_program_that_hangs_is_ended_with_all_that_it_started": (32,),
+        "test_a_job_without_image_has_nothing_of_an_earlier_one_of_its_number": (32,),
+        "test_what_lies_in_the_way_of_the_job_s_file_is_not_followed": (31,),
+    },
+    "spank/test_tasks.py": {
+        "test_with_ccm_nobody_enters_the_container_of_another": (17,),
+        "test_options_of_others_in_the_job_s_environment_are_not_taken_for_orders": (31,),
+        "test_nothing_in_a_report_steers_a_terminal_or_a_format": (31,),
+    },
+    "spank/test_fuzz.py": {
+        "test_no_text_ends_the_process_that_reads_it": (33,),
+    },
+    "spank/test_leftovers.py": {
+        "test_a_process_of_slurm_s_is_as_it_was_when_programs": (33,),
+        "test_no_memory_at_any_point_ends_no_process_of_slurm_s": (33,),
+        "test_a_host_without_descriptors_left_is_told_and_not_ended": (33,),
+        "test_a_host_that_may_start_no_process_goes_on": (33,),
+    },
+    "spank/test_shared_object.py": {
+        "test_the_process_that_loads_it_is_not_ended_nor_changed": (33,),
+    },
+    "integration/slurm/test_hostile.py": {
+        "test_a_mistake_is_told_where_it_is_made": (31,),
+        "test_variables_in_a_job_give_no_image_of_others": (17, 31),
+        "test_what_a_forged_submission_hands_to_root_is_checked_again": (31,),
+        "test_a_pinned_request_leads_to_no_image_of_others": (17, 31),
+    },
+    "integration/slurm/test_nodes.py": {
+        "test_two_users_on_one_node_have_a_container_each": (32,),
+        "test_nobody_joins_the_job_of_another_user": (17,),
+        "test_a_job_is_killed_with_its_processes_inside": (32,),
+        "test_a_process_that_left_its_job_does_not_keep_the_container": (32,),
+        "test_a_node_that_is_rebooted_has_nothing_of_its_job": (32,),
+        "test_an_epilog_finds_that_another_was_there_before": (32,),
+        "test_an_epilog_runs_where_no_prolog_did": (32,),
+        "test_a_job_that_starts_again_takes_down_what_an_epilog_has_left": (32,),
+        "test_a_site_script_that_hangs_fails_the_job_in_time": (32,),
+        "test_a_job_may_be_cancelled_while_its_container_is_prepared": (32,),
+    },
+    "integration/slurm/test_ssh.py": {
+        "test_nobody_but_the_jobs_user_gets_in": (30,),
+        "test_of_two_jobs_on_a_node_the_second_goes_on_without_ssh": (30,),
+        "test_what_was_started_by_ssh_ends_with_the_job": (30,),
     },
     "integration/importers/test_hostile_content.py": {
         "test_a_superblock_that_cannot_be_true_is_refused": (16,),
