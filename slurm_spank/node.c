@@ -210,17 +210,20 @@ static void clear_job(const struct job *job, const struct settings *settings)
 {
 	char storage[SENTENCE_SIZE] = "";
 	struct text problem = TEXT_IN(storage);
+	/* Where slurmd was killed, its prolog may still be at work, and make what is to be taken down. */
+	int at_work = prolog_begin(job->number, true);
 	bool done;
 
 	memory_group_end(settings, job->uid, job->number);
 	done = take_down(job, settings, &problem);
-	forget_job(job->number);
-	if (done)
-		return;
-	slurm_error("shifter: something is left of the container of job %u, until another job ends on this "
-		    "node:", job->number);
-	text_show(&problem);
-	note_write(job->number, "left", "", 0);
+	forget_notes(job->number);
+	if (!done) {
+		slurm_error("shifter: something is left of the container of job %u, until another job ends "
+			    "on this node:", job->number);
+		text_show(&problem);
+		note_write(job->number, "left", "", 0);
+	}
+	prolog_end(job->number, at_work);
 }
 
 void prepare_node(spank_t spank, const struct settings *settings)

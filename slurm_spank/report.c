@@ -247,15 +247,6 @@ void forget_notes(uint32_t job)
 	}
 }
 
-void forget_job(uint32_t job)
-{
-	char path[PATH_MAX];
-
-	forget_notes(job);
-	place_of(job, "prolog", path);
-	unlink(path);
-}
-
 /* Those that an epilog could not take down, and how many they are. */
 size_t jobs_left(uint32_t *jobs, size_t most)
 {

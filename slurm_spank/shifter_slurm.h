@@ -119,7 +119,6 @@ void prolog_end(uint32_t job, int fd);
 void prolog_wait(uint32_t job, int seconds);
 bool anything_is_kept(uint32_t job);
 void forget_notes(uint32_t job);
-void forget_job(uint32_t job);
 size_t jobs_left(uint32_t *jobs, size_t most);
 bool is_left(uint32_t job);
 

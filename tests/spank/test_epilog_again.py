@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import time
+from pathlib import Path
 
 import pytest
 
@@ -73,3 +76,25 @@ def test_no_epilog_touches_a_job_whose_prolog_is_at_work(node):
         node.run(epilog_of_another_job(), environment={}).require_sound()
 
     assert node.calls() == []
+
+
+def is_waited_for(file):
+    number = f":{os.fstat(file.fileno()).st_ino} "
+    lines = Path("/proc/locks").read_text().splitlines()
+    return any("-> FLOCK" in line and number in line for line in lines)
+
+
+def test_an_epilog_waits_for_a_prolog_that_outlives_slurmd(node):
+    node.jobs.mkdir(parents=True, exist_ok=True)
+    with (node.jobs / f"{JOB}.prolog").open("w") as at_work:
+        fcntl.flock(at_work, fcntl.LOCK_EX)
+        process = node.start(epilog(), environment=ENVIRONMENT)
+        deadline = time.monotonic() + 30
+        while not is_waited_for(at_work):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+        assert node.calls() == []
+    assert process.wait(30) == 0
+
+    assert [call[1:] for call in node.calls()] == [[f"--job={JOB}"]]
+    assert list(node.jobs.iterdir()) == []
