@@ -82,6 +82,28 @@ def hide() -> None:
     os.setresuid(0, 0, 0)
 
 
+_bound: list[tuple[int, int, int]] = []  # the signal, this process and its parent
+
+
+def keep_death_signal(signal: int) -> None:
+    """Have this process go on to end with its parent, by the signal that was asked for.
+
+    The kernel takes that away with every change of ids (PR_SET_PDEATHSIG), so that a prolog which
+    is killed would leave a setupRoot at work, with its lock.
+    """
+    if signal:
+        _bound.append((signal, os.getpid(), os.getppid()))
+
+
+def _renew_death_signal() -> None:
+    for signal, process, parent in _bound:
+        if process != os.getpid():
+            return  # a child of it, which whoever made it looks after
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal)
+        if os.getppid() != parent:  # which ended meanwhile
+            os.kill(process, signal)
+
+
 def open_as_caller(path: str, flags: int) -> int:
     """Open a file with the rights of whoever started this process; only before `hide`."""
     os.seteuid(os.getuid())
@@ -89,6 +111,7 @@ def open_as_caller(path: str, flags: int) -> int:
         return os.open(path, flags)
     finally:
         os.seteuid(0)
+        _renew_death_signal()
 
 
 def write(fd: int, content: bytes) -> None:
@@ -104,6 +127,7 @@ def write(fd: int, content: bytes) -> None:
     finally:
         if privileged:
             os.seteuid(0)
+            _renew_death_signal()
 
 
 def _lay_down_root() -> bool:
@@ -134,6 +158,7 @@ class AsUser:
         os.seteuid(0)
         os.setegid(0)
         os.setgroups([])
+        _renew_death_signal()
 
 
 class AsOwner:
@@ -152,6 +177,7 @@ class AsOwner:
 
     def __exit__(self, *failure: object) -> None:
         os.seteuid(0)
+        _renew_death_signal()
 
 
 class CountedAs:
@@ -174,6 +200,7 @@ class CountedAs:
     def __exit__(self, *failure: object) -> None:
         os.seteuid(0)
         syscalls.prctl(syscalls.PR_SET_SECUREBITS, 0)
+        _renew_death_signal()
 
 
 def become(user: Identity) -> None:

@@ -32,10 +32,12 @@ _LIMITS = {
     **{7: (1024, 4096), 9: (_RLIM_INFINITY, _RLIM_INFINITY)},
 }
 _PIDFD_SEND_SIGNAL = 424
+_PR_GET_PDEATHSIG = 2
 
 _pidfd_send_signal = call(Long, Long, Long, Long)
 _fcntl_text = function("fcntl", Long, Long, Text)
 _poll = function("poll", Buffer, Long, Int)
+_prctl_buffer = function("prctl", Long, Buffer)
 _prlimit = function("prlimit64", Long, Long, Text, Text)
 _signal = function("signal", Int, Long)
 _sigprocmask = function("sigprocmask", Long, Text, Text)
@@ -89,3 +91,10 @@ def lift_limits() -> None:
     """
     for resource, (soft, hard) in _LIMITS.items():
         checked(_prlimit(0, resource, u64(soft, hard), None), "limits of the caller")
+
+
+def death_signal() -> int:
+    """Which signal this process is sent when its parent ends, 0 for none: prctl(2)."""
+    buffer = Buffer()
+    checked(_prctl_buffer(_PR_GET_PDEATHSIG, buffer), "process attributes")
+    return int.from_bytes(buffer.raw[:4], sys.byteorder)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 
 from shifter_common.errors import ShifterError
-from shifter_runtime import VERSION, identity
+from shifter_runtime import VERSION, identity, process_calls
 from shifter_runtime.errors import NotPermittedError, UsageError
 
 TYPE_CHECKING = False
@@ -61,6 +61,7 @@ def take_known_surroundings() -> None:
     os.environ.update(_ENVIRONMENT)
     os.chdir("/")
     os.umask(0o022)
+    identity.keep_death_signal(process_calls.death_signal())
     identity.hide()
 
 
