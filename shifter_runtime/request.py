@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from shifter_common.reference import IMAGE_TYPES, ImageReference
 from shifter_runtime import volumes
-from shifter_runtime.errors import NotPermittedError, UsageError
+from shifter_runtime.errors import NotPermittedError, SetupError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -234,6 +234,12 @@ def choose_image(
     """
     if typed is not None:
         return _reference(typed, default_type, "--image"), typed
+    if _from_environment(environment, "SHIFTER_REFUSED"):
+        # Slurm starts such a job all the same where plugstack.conf says `optional`.
+        raise SetupError(
+            "the image, volumes or modules of this job or step were refused when it was submitted: "
+            "submit it again, or name an image with --image"
+        )
     text = environment.get("SHIFTER", "")
     # People use this name for other things, too: the path of the program, for one.
     if text.partition(":")[0] in IMAGE_TYPES and ":" in text:

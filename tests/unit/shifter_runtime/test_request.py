@@ -13,7 +13,7 @@ from shifter_common.errors import InvalidReferenceError, ShifterError
 from shifter_common.reference import ImageReference
 from shifter_runtime import request as requests
 from shifter_runtime import usage
-from shifter_runtime.errors import NotPermittedError, UsageError, VolumeError
+from shifter_runtime.errors import NotPermittedError, SetupError, UsageError, VolumeError
 from shifter_runtime.volumes import signature
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "cli"
@@ -326,6 +326,15 @@ def test_the_image_is_chosen_in_the_documented_order(words, environment, tag, re
 def test_images_from_the_environment_are_checked_like_typed_ones(environment):
     with pytest.raises((UsageError, InvalidReferenceError)):
         requests.parse([], environment)
+
+
+@pytest.mark.parametrize("variable", ["SHIFTER_REFUSED", "SLURM_SPANK_SHIFTER_REFUSED"])
+def test_a_job_that_was_refused_has_no_image_of_what_is_around_it(variable):
+    around = {variable: "1", "SHIFTER_IMAGETYPE": "id", "SHIFTER_IMAGE": "a" * 64}
+
+    with pytest.raises(SetupError, match="were refused when it was submitted"):
+        requests.parse(["true"], around)
+    assert requests.parse(["--image=debian:12", "true"], around).reference.tag == "debian:12"
 
 
 def test_a_directory_is_an_image_where_the_site_allows_it():
