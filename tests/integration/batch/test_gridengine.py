@@ -65,7 +65,7 @@ def test_the_environment_does_not_say_whose_job_it_is(gridengine, batch):
 
 
 def test_no_file_of_others_is_read_for_a_user(gridengine, batch, node):
-    secret = node.prefix / "secret"
+    secret = node.shared / "secret"
     secret.write_text("word\n")
     secret.chmod(0o600)
 

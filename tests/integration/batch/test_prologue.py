@@ -219,7 +219,7 @@ def test_nobody_is_taken_for_root_or_for_somebody_else(scheduler, batch):
 
 
 def test_a_file_of_nodes_is_read_as_the_user(scheduler, batch, node):
-    secret = node.prefix / "secret"
+    secret = node.shared / "secret"
     secret.write_text("$6$secret\n")
     secret.chmod(0o600)
     own = node.shared / str(ALICE) / "machines"
