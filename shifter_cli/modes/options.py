@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Options and arguments that several modes have; they stand before or after the mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from shifter_cli.session import Session
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _set_verbose(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.ensure_object(Session).verbose = True
+
+
+def _set_json(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    ctx.ensure_object(Session).as_json = value
+
+
+def _add_users(ctx: click.Context, _: click.Parameter, values: tuple[str, ...]) -> None:
+    ctx.ensure_object(Session).users += values
+
+
+def _add_groups(ctx: click.Context, _: click.Parameter, values: tuple[str, ...]) -> None:
+    ctx.ensure_object(Session).groups += values
+
+
+def verbose_option(function: Function) -> Function:
+    return click.option(
+        "-v", "--verbose", is_flag=True, help="Show what the gateway answers.",
+        expose_value=False, callback=_set_verbose,
+    )(function)  # fmt: skip
+
+
+def access_options(function: Function) -> Function:
+    for flags, help_text, callback in (
+        (("-g", "--group"), "Groups that may use the image.", _add_groups),
+        (("-u", "--user"), "Users that may use the image.", _add_users),
+    ):
+        function = click.option(
+            *flags, metavar="LIST", multiple=True, help=help_text,
+            expose_value=False, callback=callback,
+        )(function)  # fmt: skip
+    return function
+
+
+def json_option(function: Function) -> Function:
+    return click.option(
+        "--json", is_flag=True, help="Print JSON for programs.",
+        expose_value=False, callback=_set_json,
+    )(function)  # fmt: skip
+
+
+def image_argument(function: Function) -> Function:
+    """The IMAGE of a mode that takes one, as `image`."""
+    return click.argument("image")(function)
+
+
+def images_argument(function: Function) -> Function:
+    """The IMAGEs of a mode that takes several, as `image`."""
+    return click.argument("image", nargs=-1, required=True)(function)
