@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
 from shifter_common.errors import InvalidReferenceError
+from shifter_imagegw.api.openapi import openapi
 from shifter_imagegw.api.operation import operation
 from shifter_imagegw.api.views import api
 from shifter_imagegw.catalog import Catalog
@@ -49,6 +50,7 @@ def create_app(
     app.extensions["shifter_authenticator"] = Authenticator(config)
     app.register_blueprint(api)
     app.register_blueprint(operation(config, catalog))
+    app.register_blueprint(openapi)
     app.register_error_handler(GatewayError, _refuse)
     app.register_error_handler(InvalidReferenceError, _refuse_reference)
     app.register_error_handler(HTTPException, _refuse_request)

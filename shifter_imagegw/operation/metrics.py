@@ -60,12 +60,16 @@ def _page(samples: list[tuple[str, float]]) -> Iterator[str]:
             yield from (f"{series} {_number(value)}\n" for series, value in _sorted(own))
 
 
-def _of_the_build() -> Iterator[tuple[str, float]]:
+def release() -> str:
+    """The version of Shifter that this is."""
     try:
-        version = importlib.metadata.version("shifter")
+        return importlib.metadata.version("shifter")
     except importlib.metadata.PackageNotFoundError:
-        version = "unknown"
-    yield telemetry.series("shifter_build_info", {"version": version}), 1
+        return "unknown"
+
+
+def _of_the_build() -> Iterator[tuple[str, float]]:
+    yield telemetry.series("shifter_build_info", {"version": release()}), 1
 
 
 def _of_the_catalog(config: GatewayConfig, catalog: Catalog) -> Iterator[tuple[str, float]]:

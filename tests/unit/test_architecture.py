@@ -111,6 +111,7 @@ ONLY_IMPORTER = {
     "flask": {
         *(f"shifter_imagegw/api/{module}.py" for module in ("application", "operation")),
         *(f"shifter_imagegw/api/{module}.py" for module in ("server", "views")),
+        "shifter_imagegw/api/openapi/__init__.py",
         "shifter_imagegw/commands/processes.py",
         "shifter_imagegw/wsgi.py",
     },

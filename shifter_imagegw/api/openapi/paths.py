@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The operations below /api."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shifter_imagegw.api.openapi.parts import (
+    IMAGE,
+    SYSTEM,
+    answer,
+    body,
+    number,
+    operation,
+    schema,
+)
+
+_PROGRESS = answer("How far it is, or the image.", schema("Image"))
+_DONE = answer("Asked for; it goes soon.", schema("Done"))
+
+_LOOKUP = operation(
+    "Find the image that a name means", "images",
+    answer("The image, READY.", schema("Image")),
+    identifier="lookup", parameters=IMAGE,
+    description="Being asked for keeps an image from expiring.",
+)  # fmt: skip
+
+
+def _expire(identifier: str) -> dict[str, Any]:
+    return operation(
+        "Remove an image, with all of its names", "images", _DONE, "403",
+        identifier=identifier, parameters=IMAGE,
+        description="For who pulled it first, and for administrators.",
+    )  # fmt: skip
+
+
+def _autoexpire(identifier: str) -> dict[str, Any]:
+    return operation(
+        "Remove all images that nobody has asked for in a long time", "images",
+        answer("Their ids.", schema("Removed")), "403",
+        identifier=identifier, parameters=SYSTEM, description="For administrators.",
+    )  # fmt: skip
+
+
+PATHS: dict[str, Any] = {
+    "/api/lookup/{system}/{type}/{tag}/": {"get": _LOOKUP},
+    "/api/image/{system}/{type}/{tag}/": {
+        "get": _LOOKUP | {"operationId": "image"},
+        "delete": _expire("remove"),
+    },
+    "/api/list/{system}/": {
+        "get": operation(
+            "List the images that the caller may use", "images",
+            answer("All that are READY.", schema("Images")),
+            identifier="list", parameters=SYSTEM,
+        ),
+    },
+    "/api/pull/{system}/{type}/{tag}/": {
+        "post": operation(
+            "Fetch an image from its registry", "jobs", _PROGRESS, "403", "409", "413", "429",
+            identifier="pull", parameters=IMAGE,
+            request=body("Readers", "Who may use the image; nothing: everybody."),
+            description="Repeat it until `status` is READY or FAILURE.",
+        ),
+    },
+    "/api/doimport/{system}/{type}/{tag}/": {
+        "post": operation(
+            "Make an image of a file", "jobs", _PROGRESS, "403", "409", "413", "429",
+            identifier="import", parameters=IMAGE,
+            request=body("Import", "Which file, and who may use the image.", required=True),
+            description="Repeat it until `status` is READY or FAILURE.",
+        ),
+    },
+    "/api/queue/{system}/": {
+        "get": operation(
+            "List what waits, runs or has failed", "jobs",
+            answer("Oldest first.", schema("Jobs")),
+            identifier="queue", parameters=SYSTEM,
+        ),
+    },
+    "/api/expire/{system}/{type}/{tag}/": {
+        "get": _expire("expireByGet") | {"deprecated": True},
+        "post": _expire("expire"),
+    },
+    "/api/autoexpire/{system}/": {
+        "get": _autoexpire("autoexpireByGet") | {"deprecated": True},
+        "post": _autoexpire("autoexpire"),
+    },
+    "/api/metrics/{system}/": {
+        "get": operation(
+            "List the last lookups", "usage",
+            answer("Oldest first.", schema("Lookups")), "403",
+            identifier="metrics",
+            parameters=[
+                *SYSTEM,
+                number("limit", "How many.", default=10, least=0, most=10000),
+            ],
+            description="For administrators.",
+        ),
+    },
+}  # fmt: skip

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The objects that travel: what records.py, views and their like write, and what they read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shifter_imagegw.api.openapi.parts import schema
+from shifter_imagegw.records import MISSING, PullState
+
+Schema = dict[str, Any]
+
+_STRING: Schema = {"type": "string"}
+_COUNT: Schema = {"type": ["integer", "null"], "minimum": 0}
+_TIME: Schema = {"type": ["number", "null"], "description": "Seconds since the epoch."}
+_ID: Schema = {"type": ["integer", "null"], "minimum": 0, "maximum": 4294967295}
+_IDS: Schema = {"type": ["array", "null"], "items": {"type": "integer", "minimum": 0}}
+
+
+def _object(properties: Schema, *, optional: tuple[str, ...] = (), description: str = "") -> Schema:
+    made: Schema = {
+        "type": "object",
+        "properties": properties,
+        "required": [name for name in properties if name not in optional],
+    }
+    if description:
+        made["description"] = description
+    return made
+
+
+def _known(of: Schema, description: str = "") -> Schema:
+    """A value, or the word that the original writes where it knows none."""
+    made: Schema = {"anyOf": [of, {"const": MISSING}]}
+    if description:
+        made["description"] = description
+    return made
+
+
+def _list_of(of: Schema) -> Schema:
+    return _object({"list": {"type": "array", "items": of}})
+
+
+_TEXTS: Schema = {"type": "array", "items": _STRING}
+_STATES = sorted(state.value for state in PullState)
+
+_IMAGE: Schema = {
+    "id": _known(
+        _STRING, "What `--image=id:…` takes: of what a registry has, its manifest's sha256"
+    ),
+    "system": _STRING,
+    "itype": _STRING,
+    "tag": {"type": "array", "items": _STRING, "description": "All names of the image."},
+    "status": {"type": "string", "enum": _STATES},
+    "userACL": _IDS | {"description": "uids that may use it; with both lists empty, everybody"},
+    "groupACL": _IDS,
+    "ENV": _known(_TEXTS),
+    "ENTRY": _known(_TEXTS),
+    "WORKDIR": _known(_STRING),
+    "LABELS": _known({"type": "object", "additionalProperties": _STRING}),
+    "last_pull": _known({"type": "number"}, "Seconds since the epoch."),
+    "status_message": _known(_STRING, "How far a pull is; why it failed."),
+    "bytes_done": _COUNT,
+    "bytes_total": _COUNT,
+    "size": _COUNT | {"description": "Of the image file, in bytes."},
+    "digest": {"type": ["string", "null"], "description": "`sha256:…` of what it was made of."},
+    "expiration": _TIME,
+    "private": {"type": ["boolean", "null"]},
+    "puller": _ID | {"description": "Who pulled or imported it first."},
+}
+
+SCHEMAS: Schema = {
+    "Image": _object(_IMAGE, description="An image, or a pull on its way to be one."),
+    "Images": _list_of(schema("Image")),
+    "Job": _object(
+        {
+            "status": {"type": "string", "enum": _STATES},
+            "image": _STRING,
+            "puller": _ID,
+            "status_message": {"type": ["string", "null"]},
+            "bytes_done": _COUNT,
+            "bytes_total": _COUNT,
+        }
+    ),
+    "Jobs": _list_of(schema("Job")),
+    "Lookup": _object(
+        {
+            "user": _STRING,
+            "uid": _ID,
+            "system": _STRING,
+            "type": _STRING,
+            "tag": _STRING,
+            "id": _STRING,
+            "time": {"type": "number"},
+        }
+    ),
+    "Lookups": {"type": "array", "items": schema("Lookup")},
+    "Done": _object({"status": {"const": True}}),
+    "Removed": _object({"status": {"type": "array", "items": _STRING}}),
+    "Readers": {
+        "type": "object",
+        "description": "Who may use the image, beside who asks; empty: everybody, where its "
+        "registry shows it to everybody.",
+        "properties": {
+            "allowed_uids": schema("Ids"),
+            "allowed_gids": schema("Ids"),
+            "allowed_users": schema("Names"),
+            "allowed_groups": schema("Names"),
+        },
+    },
+    "Ids": {
+        "description": "Numbers with commas between them, or a list of them.",
+        "anyOf": [
+            {"type": "string", "pattern": "^([0-9]{1,9}(,[0-9]{1,9})*)?$"},
+            {
+                "type": "array",
+                "maxItems": 1000,
+                "items": {"type": "integer", "minimum": 0, "maximum": 4294967294},
+            },
+            {"type": "null"},
+        ],
+        "examples": ["1001,1002"],
+    },
+    "Names": {
+        "description": "Names that the gateway's host knows, with commas between them, or a list.",
+        "anyOf": [{"type": "string"}, {"type": "array", "items": _STRING}, {"type": "null"}],
+        "examples": ["alice,bob"],
+    },
+    "Import": {
+        "type": "object",
+        "properties": {
+            "filepath": {
+                "type": "string",
+                "description": "Absolute path of a file or directory on the gateway's host.",
+                "minLength": 1,
+            },
+            "format": {"type": "string", "description": "What that is; `auto` looks into it."},
+            "allowed_uids": schema("Ids"),
+            "allowed_gids": schema("Ids"),
+            "allowed_users": schema("Names"),
+            "allowed_groups": schema("Names"),
+        },
+        "required": ["filepath", "format"],
+    },
+    "Refusal": _object(
+        {
+            "status": {"type": "integer", "description": "The HTTP status once more."},
+            "error": {"type": "string", "description": "Why, in a sentence for people."},
+            "message": {"type": "string", "description": "What the original's clients show."},
+        }
+    ),
+    "Health": _object({"status": {"enum": ["ok", "alive"]}}),
+    "Readiness": {
+        "type": "object",
+        "properties": {
+            "status": {"enum": ["ready", "not ready"]},
+            "missing": {"type": "object", "additionalProperties": _STRING},
+            "late": {"type": "object", "additionalProperties": _STRING},
+        },
+        "required": ["status"],
+    },
+}
