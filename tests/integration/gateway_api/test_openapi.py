@@ -20,9 +20,7 @@ from tests.integration.conftest import SYSTEM, gateways
 
 pytestmark = [pytest.mark.registry, pytest.mark.munge]
 
-OPERATIONS = [
-    (path, method) for path, methods in document()["paths"].items() for method in methods
-]
+OPERATIONS = [(path, method) for path, methods in document()["paths"].items() for method in methods]
 PROTECTED = [
     (path, method)
     for path, method in OPERATIONS
