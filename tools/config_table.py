@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Write the tables of etc/README.md that explain udiRoot.conf, from the table that parses it.
+"""Write the tables of etc/README.md that explain both configuration files, from those in the code.
 
 python3 tools/config_table.py
 """
@@ -12,15 +12,25 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from shifter_imagegw.config import keys as gateway_keys  # noqa: E402
 from shifter_runtime.config_keys import KEYS, MODULE_KEYS, REQUIRED  # noqa: E402
 
 README = ROOT / "etc/README.md"
-_START = "<!-- written by tools/config_table.py -->\n"
+_START = "<!-- written by tools/config_table.py: {} -->\n"
 _END = "<!-- end -->\n"
 
 
-def tables() -> str:
-    """Both tables, as they stand between the marks."""
+def gateway_table() -> str:
+    """The keys of imagemanager.json."""
+    rows = "".join(
+        f"| `{key}` | {value} | {_gateway_default(default)} | {meaning} |\n"
+        for key, (value, default, meaning) in gateway_keys.KEYS.items()
+    )
+    return f"| key | value | default | meaning |\n| --- | --- | --- | --- |\n{rows}"
+
+
+def runtime_tables() -> str:
+    """The keys of udiRoot.conf, and those of modules in it."""
     keys = "".join(
         f"| `{key}` | {read.__doc__} | {_default(key, default)} | {meaning} |\n"
         for key, (_, read, default, meaning) in KEYS.items()
@@ -38,9 +48,20 @@ def tables() -> str:
 
 def written(text: str) -> str:
     """The text of a README with the tables between its marks."""
-    before, _, rest = text.partition(_START)
-    _, _, after = rest.partition(_END)
-    return f"{before}{_START}{tables()}{_END}{after}"
+    for name, table in (("imagemanager.json", gateway_table()), ("udiRoot.conf", runtime_tables())):
+        start = _START.format(name)
+        before, _, rest = text.partition(start)
+        _, _, after = rest.partition(_END)
+        text = f"{before}{start}{table}{_END}{after}"
+    return text
+
+
+def _gateway_default(default: str) -> str:
+    if default == gateway_keys.REQUIRED:
+        return default
+    if default.startswith("("):
+        return default[1:-1]
+    return f"`{default}`" if default else "none"
 
 
 def _default(key: str, default: object) -> str:

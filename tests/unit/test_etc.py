@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import logging
 import re
 from pathlib import Path
@@ -12,14 +13,14 @@ import pytest
 
 import shifter_imagegw.config
 import shifter_runtime.config
-from shifter_imagegw.config import AccessType
+from shifter_imagegw.config import AccessType, keys
+from shifter_imagegw.errors import ConfigError
 from tools import config_table
 
 ETC = Path(__file__).parents[2] / "etc"
 GATEWAY_EXAMPLES = ("imagemanager.json.example", "imagemanager.production.json.example")
 EXAMPLE = (ETC / "udiRoot.conf.example").read_text()
 README = (ETC / "README.md").read_text()
-GATEWAY_README = README.partition("## udiRoot.conf")[0]
 
 # Keys of the original that are accepted so that old files work; nobody should write them anew.
 KEPT_FOR_OLD_FILES = {"PullUpdateTime"}
@@ -53,7 +54,7 @@ def test_lines_commented_out_in_the_udi_root_example_are_understood_too():
     assert config.users_to_import == ["alice", "bob"]
 
 
-def test_readme_s_tables_of_udi_root_conf_are_those_that_the_parser_uses():
+def test_readme_s_tables_are_those_in_the_code():
     assert config_table.written(README) == README, "run: python3 tools/config_table.py"
     assert all(f"| `{key}` | " in README for key in shifter_runtime.config.KEYS)
 
@@ -106,12 +107,55 @@ def test_both_examples_are_about_one_place():
     assert runtime.image_path == str(gateway.systems[runtime.system].image_dir)
 
 
-def test_readme_explains_each_key_of_the_gateway_and_no_other():
-    explained = {
-        key.rpartition(".")[2] for key in re.findall(r"(?m)^\| `([\w.*]+)` \|", GATEWAY_README)
-    }
+def test_each_key_that_the_gateway_reads_is_in_its_table_and_no_other():
+    explained = {key.rpartition(".")[2] for key in keys.KEYS}
 
     assert explained == keys_read_by(shifter_imagegw.config) - KEPT_FOR_OLD_FILES
+
+
+DEFAULTS = {
+    key: json.loads(default) if re.fullmatch(r"\d+|true|false", default) else default
+    for key, (_, default, _) in keys.KEYS.items()
+    if default and default != keys.REQUIRED and not default.startswith("(")
+}
+
+
+def test_there_are_defaults_to_look_at():
+    assert len(DEFAULTS) >= 15
+
+
+@pytest.mark.parametrize("key", DEFAULTS)
+def test_a_key_with_the_default_of_the_table_changes_nothing(key):
+    assert read_with(key, DEFAULTS[key]) == read_with(key, None)
+
+
+@pytest.mark.parametrize(
+    "key", [key for key, (_, default, _) in keys.KEYS.items() if default == keys.REQUIRED]
+)
+def test_a_key_that_must_be_given_is_missed(key, caplog):
+    with pytest.raises(ConfigError, match=key.rpartition(".")[2]):
+        read_with(key, None)
+
+
+def read_with(key, value):
+    """The least that a file can say, with a value for one key, or (None) without it."""
+    content = {
+        "DefaultImageLocation": "hub",
+        "DefaultImageFormat": "squashfs",
+        "CacheDirectory": "/cache",
+        "Locations": {"hub": {}},
+        "Platforms": {"cluster": {"local": {"imageDir": "/images"}, "mungeSocketPath": "/munge"}},
+    }
+    if key.startswith("Platforms.*.ssh."):
+        ssh = {"accesstype": "remote", "host": ["far"], "ssh": {"imageDir": "/images"}}
+        content["Platforms"]["cluster"].update(ssh)
+    section, names = content, key.split(".")
+    for name in names[:-1]:
+        section = next(iter(section.values())) if name == "*" else section[name]
+    section.pop(names[-1], None)
+    if value is not None:
+        section[names[-1]] = value
+    return shifter_imagegw.config.GatewayConfig.from_mapping(content)
 
 
 def keys_read_by(package):
