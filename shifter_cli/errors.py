@@ -32,6 +32,10 @@ class ImageNotFoundError(GatewayRefusalError):
     """There is no image of that name on the system, or none that the user may know of."""
 
 
+class GatewayTooOldError(GatewayRefusalError):
+    """A gateway, of the original or of ours, that does not know such a request yet."""
+
+
 class NotReadyError(ShifterError):
     """An image that will not be ready, and the gateway's reason."""
 

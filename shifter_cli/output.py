@@ -16,7 +16,7 @@ from shifter_common.errors import ShifterError
 from shifter_common.reference import ImageReference
 
 if TYPE_CHECKING:
-    from shifter_cli.gateway import Answer
+    from shifter_cli.exchange import Answer
 
 PULLING, IMPORTING = "Pulling", "Importing"
 UNTAGGED = "<none>"  # an image that lost its last tag can still be used by its id

@@ -335,3 +335,18 @@ def test_missing_image_on_one_gateway_is_the_answer(gateway, second_gateway, run
 
     assert result.code == 1
     assert len(gateway.requests) + len(second_gateway.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "words", ["Requested URL /api/nothing/mycluster/ not found", "there is no route '/api/x'"]
+)
+def test_gateway_without_the_route_is_said_to_be_too_old(words, gateway, run):
+    gateway.answer({"status": 404, "error": words}, status="404 Not Found")
+
+    result = run("queue")
+
+    assert result.code == 1
+    assert result.stderr == (
+        f"shifterimg: cannot list the pulls of mycluster: the image gateway {gateway.url} is too "
+        "old for that; ask the site's support to update it\n"
+    )
