@@ -137,7 +137,7 @@ install_file() {
     local mode=$1 source=$2 target=$3 new
     new=$(mktemp "$(dirname "$target")/.$(basename "$target").XXXXXX")
     cp -- "$source" "$new"
-    chown root:root "$new"
+    ((EUID)) || chown root:root "$new" # who stages a package need not be root
     chmod "$mode" "$new"
     mv -fT -- "$new" "$target"
 }
