@@ -23,7 +23,6 @@ from shifter_cli.exchange import Answer, cause, exchange
 from shifter_cli.records import ImageRecord, LookupRow, QueuedPull
 from shifter_common.reference import ImageReference
 
-
 # How a gateway of the original, and one of ours, says that it has no such route.
 _NO_SUCH_ROUTE = ("Requested URL ", "there is no route ")
 

@@ -174,6 +174,42 @@ class Usage:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Holding:
+    """The READY images of a system that one user was the first to pull; None: nobody knows who."""
+
+    uid: int | None
+    images: int
+    bytes: int
+    last_pull: float | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class UsageCount:
+    """What happened to one image by one user's doing, on one day or on several."""
+
+    system: str
+    day: str  # 2026-12-01, in UTC; of several, the last
+    image: str  # docker:ubuntu:24.04
+    uid: int | None  # None: not kept
+    restricted: bool  # whether the image was not for everybody
+    lookups: int = 0
+    pulls: int = 0  # those that ended READY, imports too
+    failures: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class UsageDay:
+    """One day of one system: what happened, and what was there when that was last looked at."""
+
+    day: str
+    images: int | None = None
+    bytes: int | None = None
+    lookups: int = 0
+    pulls: int = 0
+    failures: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Claim:
     """A worker's right to work on one record until its lease ends; `token` proves it."""
 

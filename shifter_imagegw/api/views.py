@@ -32,6 +32,7 @@ from shifter_imagegw.rules.service import Service
 
 _LOOKUPS_SHOWN = 10
 _MOST_LOOKUPS = 10_000
+_STATS_DAYS = 30
 
 # Clients of the original wait while they are told a state they know; any other ends the waiting.
 _SHOWN_AS = {PullState.HASHING: PullState.PULLING, PullState.EXPIRING: PullState.PENDING}
@@ -112,8 +113,22 @@ def autoexpire(system: str) -> Response:
 def metrics(system: str) -> Response:
     where = _service().system(system)
     caller = _caller(where)
-    lookups = _service().list_lookups(where, caller, _limit())
+    lookups = _service().list_lookups(
+        where, caller, _number("limit", _LOOKUPS_SHOWN, _MOST_LOOKUPS)
+    )
     return _answer([lookup.to_wire() for lookup in lookups])
+
+
+@api.get("/api/stats/<system>/")
+def stats(system: str) -> Response:
+    where = _service().system(system)
+    return _answer(_service().stats(where, _caller(where), _number("days", _STATS_DAYS)))
+
+
+@api.get("/api/users/<system>/")
+def users(system: str) -> Response:
+    where = _service().system(system)
+    return _answer({"list": _service().list_users(where, _caller(where))})
 
 
 def _service() -> Service:
@@ -156,10 +171,10 @@ def _progress(record: ImageRecord) -> Response:
     return _answer(record.to_wire() | {"status": shown.value})
 
 
-def _limit() -> int:
-    text = request.args.get("limit", str(_LOOKUPS_SHOWN))
-    if not (text.isascii() and text.isdecimal() and len(text) < 9 and int(text) <= _MOST_LOOKUPS):
-        raise BadRequestError(f"limit must be a number up to {_MOST_LOOKUPS}, not {text[:80]!r}")
+def _number(name: str, default: int, most: int = 99_999_999) -> int:
+    text = request.args.get(name, str(default))
+    if not (text.isascii() and text.isdecimal() and len(text) < 9 and int(text) <= most):
+        raise BadRequestError(f"{name} must be a number up to {most}, not {text[:80]!r}")
     return int(text)
 
 

@@ -15,12 +15,15 @@ from typing import Protocol
 
 from shifter_imagegw.records import (
     Claim,
+    Holding,
     ImageRecord,
     Lookup,
     NewPull,
     PublishedImage,
     PullState,
     Usage,
+    UsageCount,
+    UsageDay,
 )
 
 
@@ -76,6 +79,15 @@ class Catalog(Protocol):
     def list_lookups(self, system: str, limit: int) -> list[Lookup]:
         """The last `limit` lookups of a system, oldest first."""
 
+    def holdings(self, system: str) -> list[Holding]:
+        """What the READY images of a system take, by who was the first to pull them."""
+
+    def usage_days(self, system: str, first_day: str) -> list[UsageDay]:
+        """The usage history of a system since that day; days without any are left out."""
+
+    def usage_counts(self, system: str, first_day: str) -> list[UsageCount]:
+        """What happened on a system since that day, summed by image, user and restriction."""
+
     # What is asked for
 
     def add_pull(self, new: NewPull, now: float) -> ImageRecord:
@@ -110,6 +122,15 @@ class Catalog(Protocol):
 
     def add_lookup(self, lookup: Lookup) -> None:
         """Keep a row of the metrics; one that is lost in a crash is no loss."""
+
+    def add_usage(self, counts: Collection[UsageCount]) -> None:
+        """Add to the usage history; what is lost in a crash is no loss."""
+
+    def set_stock(self, system: str, day: str, images: int, size: int) -> None:
+        """Note in the usage history what a system holds, in the place of what was noted before."""
+
+    def purge_usage(self, before_day: str) -> None:
+        """Forget the usage history of all days before that one."""
 
     # What workers do; every write carries the claim's token, else LeaseLostError
 

@@ -33,6 +33,7 @@ from shifter_imagegw.catalog.mongo_documents import (
 from shifter_imagegw.catalog.mongo_publishing import READY, lease_lost, owned
 from shifter_imagegw.catalog.mongo_tags import moves_of
 from shifter_imagegw.catalog.mongo_turns import claimable, next_jobs
+from shifter_imagegw.catalog.mongo_usage import MongoUsage
 from shifter_imagegw.errors import LeaseLostError
 from shifter_imagegw.records import (
     Claim,
@@ -52,8 +53,9 @@ _EXPIRED = PullState.EXPIRED.value
 _EXPIRING = PullState.EXPIRING.value
 
 
-class MongoCatalog:
-    """The `Catalog` protocol on MongoDB, collections `images`, `metrics` and `agreements`.
+class MongoCatalog(MongoUsage):
+    """The `Catalog` protocol on MongoDB, collections `images`, `metrics`, `agreements` and
+    those of `MongoUsage`.
 
     Safe to share between threads and to carry through fork(); raises `CatalogError`. Each change
     is one atomic change of one document, so that the server need not be in a replica set; how

@@ -28,6 +28,7 @@ from shifter_imagegw.catalog.mongo_documents import (
     state_of,
 )
 from shifter_imagegw.catalog.mongo_publishing import READY
+from shifter_imagegw.catalog.mongo_usage import USAGE_INDEXES
 from shifter_imagegw.errors import CatalogError
 from shifter_imagegw.records import PullState
 
@@ -105,6 +106,8 @@ def prepare(database: Database[Document]) -> None:
     # On the metrics of many years this may take longer than the connection waits; the server goes
     # on with it meanwhile, and who tries again waits for that.
     _create_indexes(database["metrics"], METRICS_INDEXES)
+    for name in ("usage_days", "usage_counts"):
+        _create_indexes(database[name], USAGE_INDEXES)
 
 
 def healing_of(document: Mapping[str, Any]) -> Document:

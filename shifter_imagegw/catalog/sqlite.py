@@ -31,6 +31,7 @@ from shifter_imagegw.catalog.sqlite_rows import (
     require_owner,
     update,
 )
+from shifter_imagegw.catalog.sqlite_usage import SqliteUsage
 from shifter_imagegw.records import (
     Claim,
     ImageRecord,
@@ -50,7 +51,7 @@ _CLAIMABLE = (
 )
 
 
-class SqliteCatalog:
+class SqliteCatalog(SqliteUsage):
     """The `Catalog` protocol on SQLite.
 
     Safe to share between threads and to carry through fork(); raises `CatalogError`.

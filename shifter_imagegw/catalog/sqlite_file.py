@@ -113,8 +113,34 @@ CREATE INDEX lookups_of_system ON lookups (system, key);
 PRAGMA user_version = 2;
 """
 
+# `uid` is -1 where it was not kept.
+_VERSION_3 = """
+CREATE TABLE usage_days (
+    system TEXT NOT NULL,
+    day TEXT NOT NULL,
+    images INTEGER,
+    bytes INTEGER,
+    lookups INTEGER NOT NULL DEFAULT 0,
+    pulls INTEGER NOT NULL DEFAULT 0,
+    failures INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (system, day)
+) WITHOUT ROWID;
+CREATE TABLE usage_counts (
+    system TEXT NOT NULL,
+    day TEXT NOT NULL,
+    image TEXT NOT NULL,
+    uid INTEGER NOT NULL,
+    restricted INTEGER NOT NULL,
+    lookups INTEGER NOT NULL DEFAULT 0,
+    pulls INTEGER NOT NULL DEFAULT 0,
+    failures INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (system, day, image, uid, restricted)
+) WITHOUT ROWID;
+PRAGMA user_version = 3;
+"""
+
 # What makes a file of one version one of the next; a new file takes all of the steps.
-_STEPS = (_VERSION_1, _VERSION_2)
+_STEPS = (_VERSION_1, _VERSION_2, _VERSION_3)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -78,5 +78,6 @@ def run_worker(config: GatewayConfig, sealer: Sealer, listener: socket.socket) -
             systems=config.systems,
             places=[*duties.deliveries.values()],
             chores=[duties.trim_cache],
+            usage_kept=config.usage,
         ).start()
         duties.worker_of(config.systems).run()

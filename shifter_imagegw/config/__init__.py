@@ -44,6 +44,7 @@ _IMAGE_EXPIRATION = "90:00:00:00"
 _PULL_UPDATE_SECONDS = 300
 _PULL_TIMEOUT_SECONDS = 6 * 3600
 _EXAMINER_SECONDS = 600
+_USAGE_DAYS = 400
 _GIB = 1 << 30
 
 # Keys of the original that change nothing here: old files may keep them.
@@ -113,6 +114,7 @@ class GatewayConfig:
     anyone_may_import: bool
     trusted_importers: tuple[str, ...]  # whose squashfs files are taken as they are
     metrics: bool
+    usage: timedelta  # for how long the usage history is kept
     log_level: int  # of the logging module
     log_format: LogFormat | None  # None: as the process likes
 
@@ -160,6 +162,7 @@ class GatewayConfig:
             anyone_may_import=import_users == ("all",),
             trusted_importers=fields.names("TrustedImporters", nobody=("None", "none")),
             metrics=fields.take("Metrics", bool, default=False),
+            usage=timedelta(days=values.count(fields, "UsageDays") or _USAGE_DAYS),
             log_level=_log_level(fields),
             log_format=_log_format(fields),
         )

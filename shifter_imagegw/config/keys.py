@@ -259,6 +259,12 @@ KEYS: dict[str, tuple[str, str, str]] = {
         "false",
         "true: keep who looked up what",
     ),
+    "UsageDays": (
+        "a number",
+        "400",
+        "days for which it is kept how much was pulled, looked up and stored, by day and image; "
+        "pulls by user, too, and lookups with `Metrics`",
+    ),
     "LogLevel": (
         "a word",
         "info",

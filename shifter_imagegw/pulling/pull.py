@@ -21,6 +21,7 @@ from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.config import GatewayConfig
 from shifter_imagegw.delivery import Delivery, tag_index
 from shifter_imagegw.errors import PullError
+from shifter_imagegw.operation import usage
 from shifter_imagegw.operation.logs import Facts
 from shifter_imagegw.pulling import registry_origin
 from shifter_imagegw.pulling.lease import Lease
@@ -246,7 +247,9 @@ class Pull:
             expiration=now + self._config.image_expiration.total_seconds(),
             digest=image.digest,
         )
-        return self._lease.insist(lambda: self._catalog.publish(self._lease.claim, published, now))
+        ready = self._lease.insist(lambda: self._catalog.publish(self._lease.claim, published, now))
+        usage.note_end(self._catalog, self._record, ready)
+        return ready
 
     def _metadata(self, image: SourceImage) -> str:
         acl = self._acl(image) if self._acl_in_metadata else Acl()

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from typing import Any
 
 from shifter_common.reference import ImageReference
 from shifter_imagegw import formats
@@ -28,6 +29,8 @@ from shifter_imagegw.rules.auth import Caller
 from shifter_imagegw.rules.imports import Imports, ImportSource
 from shifter_imagegw.rules.jobs import Jobs, Nudge, no_nudge
 from shifter_imagegw.rules.lookup_log import LookupLog
+from shifter_imagegw.rules.usage import UsageHistory
+from shifter_imagegw.rules.usage_log import UsageLog
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +54,8 @@ class Service:
         self._sealer = sealer
         self._clock = clock
         self._lookup_log = LookupLog(catalog)
+        self._usage_log = UsageLog(catalog)
+        self._usage = UsageHistory(config, catalog, self._usage_log, clock)
         self._jobs = Jobs(config, catalog, clock, nudge)
         self._imports = Imports(config, catalog, self._jobs)
 
@@ -79,9 +84,12 @@ class Service:
         if record is None:
             raise self._not_found(system, reference, caller)
         self._keep(record)
+        now = self._clock()
+        uid = None
         if self._config.metrics and caller is not None:
-            tag = reference.with_default_tag().tag
-            self._lookup_log.note(caller, record, tag, self._clock())
+            uid = caller.uid
+            self._lookup_log.note(caller, record, reference.with_default_tag().tag, now)
+        self._usage_log.note(record, reference, uid, now)
         return record
 
     def list_images(self, system: SystemConfig, caller: Caller | None) -> list[ImageRecord]:
@@ -96,6 +104,15 @@ class Service:
             return []
         self._lookup_log.flush()
         return self._catalog.list_lookups(system.name, limit)
+
+    def stats(self, system: SystemConfig, caller: Caller | None, days: int) -> dict[str, Any]:
+        """Who used what in the last days, as far as it is the caller's business."""
+        return self._usage.stats(system, caller, days)
+
+    def list_users(self, system: SystemConfig, caller: Caller) -> list[dict[str, Any]]:
+        """What each user has on a system."""
+        _require_admin(system, caller, "see what its users have")
+        return self._usage.users(system)
 
     # Images that are to go
 

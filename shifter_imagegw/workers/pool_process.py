@@ -39,6 +39,7 @@ class PoolProcess:
         name = worker_name(os.getpid())
         assert name is not None  # it is this process
         self._systems = config.systems
+        self._usage_kept = config.usage
         self._served = served  # some of them; this host need not have the directories of others
         self._catalog = opened_when_asked(lambda: open_catalog(config))
         self._duties = GatewayDuties(config, self._catalog, sealer, name)
@@ -57,6 +58,7 @@ class PoolProcess:
             nudges=self._nudges,
             places=list(self._duties.deliveries.values()),
             chores=[self._duties.trim_cache],
+            usage_kept=self._usage_kept,
         ).start()
 
     def work(self, system: str) -> None:

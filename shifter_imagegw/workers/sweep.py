@@ -14,6 +14,7 @@ from typing import Protocol
 from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.delivery import Partial
 from shifter_imagegw.errors import CatalogError, PullError
+from shifter_imagegw.operation import usage
 from shifter_imagegw.process_names import is_dead, machine, worker_name
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 SWEEP_EVERY = 3.0  # seconds
 SWEEPER_FOR = timedelta(seconds=10)  # how long the one stays elected that does it for a machine
 CLEAN_EVERY = 3.0  # seconds
+STOCK_EVERY = 600.0  # seconds; the last look of a day is what the usage history keeps of it
 CLEANER_FOR = timedelta(seconds=10)
 
 # A worker of another machine that holds no job, and has written nothing for so long, is dead, or
@@ -108,12 +110,15 @@ class Sweeper:
         nudges: Nudges | None = None,
         places: Sequence[Place] = (),
         chores: Sequence[Callable[[], None]] = (),
+        usage_kept: timedelta | None = None,
     ) -> None:
         self._catalog = catalog
         self._systems = systems
         self._nudges = nudges
         self._chores = chores
         self._rests = [(place, 0.0) for place in places]
+        self._usage_kept = usage_kept
+        self._stock_taken = float("-inf")
         self._started_in: int | None = None
 
     def start_once(self) -> None:
@@ -128,11 +133,13 @@ class Sweeper:
             self._start_thread("clean", self.clean, CLEAN_EVERY)
 
     def sweep(self) -> None:
-        """Find the dead and the forgotten, unless another process does."""
+        """Find the dead and the forgotten, unless another process does; take stock."""
         if self._is_elected("sweep", SWEEPER_FOR):
             release_jobs_of_the_dead(self._catalog)
             if self._nudges is not None:
                 nudge(self._catalog, self._systems, self._nudges)
+        if self._usage_kept is not None:
+            self._take_stock(self._usage_kept)
 
     def clean(self) -> None:
         """Remove partial files, and do the chores, unless another process does."""
@@ -140,6 +147,16 @@ class Sweeper:
             for chore in self._chores:
                 chore()
             self._rests = [(place, self._cleaned(place, until)) for place, until in self._rests]
+
+    def _take_stock(self, kept: timedelta) -> None:
+        """Note every now and then what there is, unless another process does, on any machine."""
+        now = time.time()
+        if abs(now - self._stock_taken) < STOCK_EVERY:
+            return
+        self._stock_taken = now
+        process = worker_name(os.getpid()) or machine()
+        if self._catalog.elect("usage", process, timedelta(seconds=STOCK_EVERY), now):
+            usage.take_stock(self._catalog, self._systems, kept, now)
 
     def _cleaned(self, place: Place, rests_until: float) -> float:
         started = time.monotonic()

@@ -16,6 +16,7 @@ from typing import NoReturn, Protocol
 from shifter_common.errors import ShifterError
 from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.errors import CatalogError, LeaseLostError, PullError
+from shifter_imagegw.operation import usage
 from shifter_imagegw.operation.logs import Facts
 from shifter_imagegw.pulling import lease
 from shifter_imagegw.pulling.lease import Lease
@@ -144,6 +145,8 @@ class Worker:
             held.insist(lambda: self._catalog.fail(held.claim, reason))
         except LeaseLostError as error:
             log.error("%s failure not stored %s reason=%s", verb, fields, error)
+        else:
+            usage.note_end(self._catalog, held.claim.record)
 
     def _leave_to_others(self, held: Lease) -> None:
         """Have the job tried again as soon as the catalog answers; else once its lease ends."""

@@ -96,7 +96,7 @@ ONLY_IMPORTER = {
     "sqlite3": {"shifter_imagegw/catalog/sqlite_file.py", "shifter_imagegw/catalog/sqlite_rows.py"},
     "pymongo": {
         f"shifter_imagegw/catalog/mongo{module}.py"
-        for module in ("", "_connection", "_publishing", "_start", "_turns")
+        for module in ("", "_connection", "_publishing", "_start", "_turns", "_usage")
     },
     "bson": {
         "shifter_imagegw/catalog/mongo_connection.py",

@@ -98,4 +98,24 @@ PATHS: dict[str, Any] = {
             description="For administrators.",
         ),
     },
+    "/api/stats/{system}/": {
+        "get": operation(
+            "Tell what was used in the last days", "usage",
+            answer("Today is the last of the days.", schema("Stats")),
+            identifier="stats",
+            parameters=[
+                *SYSTEM,
+                number("days", "How many; at most UsageDays.", default=30, least=1, most=400),
+            ],
+            description="Administrators see all images and who used them, others totals and "
+            "public images.",
+        ),
+    },
+    "/api/users/{system}/": {
+        "get": operation(
+            "List what each user has", "usage",
+            answer("Whose images take most comes first.", schema("Users")), "403",
+            identifier="users", parameters=SYSTEM, description="For administrators.",
+        ),
+    },
 }  # fmt: skip

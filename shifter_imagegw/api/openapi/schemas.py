@@ -68,6 +68,11 @@ _IMAGE: Schema = {
     "puller": _ID | {"description": "Who pulled or imported it first."},
 }
 
+_HAPPENED: Schema = {
+    name: {"type": "integer", "minimum": 0} for name in ("lookups", "pulls", "failures")
+}
+_USAGE: Schema = {"images": _COUNT, "bytes": _COUNT} | _HAPPENED
+
 SCHEMAS: Schema = {
     "Image": _object(_IMAGE, description="An image, or a pull on its way to be one."),
     "Images": _list_of(schema("Image")),
@@ -94,6 +99,38 @@ SCHEMAS: Schema = {
         }
     ),
     "Lookups": {"type": "array", "items": schema("Lookup")},
+    "Stats": _object(
+        {
+            "days": {"type": "array", "items": schema("Day")},
+            "top_images": {"type": "array", "items": schema("UsedImage")},
+            "top_users": {"type": ["array", "null"], "items": schema("UsingUser")},
+            "totals": schema("Totals"),
+        }
+    ),
+    "Day": _object(
+        {"day": {"type": "string", "format": "date", "description": "In UTC."}} | _USAGE,
+        description="What happened, and what was there when that was last looked at.",
+    ),
+    "Totals": _object(_USAGE),
+    "UsedImage": _object(
+        {
+            "image": {"type": "string", "examples": ["docker:ubuntu:24.04"]},
+            "users": _COUNT | {"description": "How many looked it up; null where nobody knows."},
+        }
+        | _HAPPENED
+    ),
+    "UsingUser": _object({"uid": _ID, "name": {"type": ["string", "null"]}} | _HAPPENED),
+    "User": _object(
+        {
+            "uid": _ID | {"description": "null: images of which nobody knows who pulled them."},
+            "name": {"type": ["string", "null"]},
+            "images": {"type": "integer", "minimum": 0},
+            "bytes": {"type": "integer", "minimum": 0},
+            "in_flight": {"type": "integer", "minimum": 0},
+            "last_pull": _TIME,
+        }
+    ),
+    "Users": _list_of(schema("User")),
     "Done": _object({"status": {"const": True}}),
     "Removed": _object({"status": {"type": "array", "items": _STRING}}),
     "Readers": {

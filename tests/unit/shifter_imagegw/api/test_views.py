@@ -21,6 +21,8 @@ ROUTES = [
     ("GET", "/api/autoexpire/mycluster/"),
     ("POST", "/api/autoexpire/mycluster/"),
     ("GET", "/api/metrics/mycluster/"),
+    ("GET", "/api/stats/mycluster/"),
+    ("GET", "/api/users/mycluster/"),
     ("POST", "/api/doimport/mycluster/docker/app:1/"),
 ]
 

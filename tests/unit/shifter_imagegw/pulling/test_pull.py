@@ -412,3 +412,11 @@ def test_a_pull_that_lost_its_lease_changes_no_metadata(run_pull, delivered, cat
         run_pull(Slow())
 
     assert (delivered / f"{IMAGE_ID}.meta").read_text() == "FORMAT: squashfs\n"
+
+
+def test_a_pull_that_ended_is_counted_in_the_usage_history(catalog, run_pull, delivered):
+    run_pull(Registry(private=True), logins={"default": "u:p"})
+
+    (count,) = catalog.usage_counts("cori", "2000-01-01")
+    assert (count.image, count.uid, count.pulls) == ("docker:lib/foo:1", PULLER, 1)
+    assert count.restricted

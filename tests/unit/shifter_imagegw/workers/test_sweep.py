@@ -203,3 +203,18 @@ def test_a_catalog_that_is_away_is_complained_of_once(caplog, monkeypatch):
         sweep._repeat("sweep", step, 1.0)
 
     assert caplog.text.count("the catalog is away") == 1
+
+
+def test_stock_is_taken_every_now_and_then_by_one_process(catalog, monkeypatch):
+    taken = []
+    monkeypatch.setattr(sweep.usage, "take_stock", lambda *arguments: taken.append(arguments[1:3]))
+    first, second = (
+        Sweeper(catalog, systems=[SYSTEM], usage_kept=timedelta(days=9)) for _ in range(2)
+    )
+    assert not taken
+    first.sweep()
+    first.sweep()
+    monkeypatch.setattr(sweep, "worker_name", lambda _pid: "another process")
+    second.sweep()
+
+    assert taken == [([SYSTEM], timedelta(days=9))]

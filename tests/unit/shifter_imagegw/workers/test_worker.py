@@ -342,3 +342,10 @@ def test_a_catalog_that_stays_away_is_complained_of_once(catalog, monkeypatch, c
         idle.work_once()
 
     assert caplog.text.count("the catalog is away") == 1
+
+
+def test_a_job_that_failed_is_counted_in_the_usage_history(catalog, pull):
+    worker(catalog, pull=raising(PullError("no such image"))).work_once()
+
+    (count,) = catalog.usage_counts(SYSTEM, "2000-01-01")
+    assert (count.image, count.uid, count.pulls, count.failures) == (f"docker:{TAG}", 7, 0, 1)
