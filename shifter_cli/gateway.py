@@ -20,7 +20,7 @@ from shifter_cli.errors import (
     SettingsError,
 )
 from shifter_cli.exchange import Answer, cause, exchange
-from shifter_cli.records import ImageRecord, LookupRow, QueuedPull
+from shifter_cli.records import ImageRecord, LookupRow, QueuedJob
 from shifter_common.reference import ImageReference
 
 # How a gateway of the original, and one of ours, says that it has no such route.
@@ -118,13 +118,10 @@ class GatewayClient:
         answer = self._ask("GET", f"cannot list the images of {self._system}", self._path("list"))
         return [ImageRecord.from_wire(item) for item in _list(answer)]
 
-    def queue(self) -> list[QueuedPull]:
-        """Every pull of the system that is not READY."""
+    def queue(self) -> list[QueuedJob]:
+        """Every pull, import and removal of the system that has not ended well."""
         answer = self._ask("GET", f"cannot list the pulls of {self._system}", self._path("queue"))
-        return [
-            QueuedPull(str(item.get("status", "")), str(item.get("image", "")))
-            for item in _list(answer)
-        ]
+        return [QueuedJob.from_wire(item) for item in _list(answer)]
 
     def expire(self, reference: ImageReference) -> None:
         """Have an image removed from the system.

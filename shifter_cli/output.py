@@ -7,11 +7,11 @@ import json
 import pwd
 import sys
 import time
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, TextIO
 
 from shifter_cli.errors import GatewayUnreachableError
-from shifter_cli.records import ImageRecord, LookupRow, QueuedPull
+from shifter_cli.records import LookupRow, QueuedJob
 from shifter_common.errors import ShifterError
 from shifter_common.reference import ImageReference
 
@@ -19,30 +19,21 @@ if TYPE_CHECKING:
     from shifter_cli.exchange import Answer
 
 PULLING, IMPORTING = "Pulling", "Importing"
-UNTAGGED = "<none>"  # an image that lost its last tag can still be used by its id
 
 
-def image_lines(records: Iterable[ImageRecord], *, long: bool = False) -> list[str]:
-    """One line per tag, sorted by tag bytewise; images without a tag come last."""
-    rows = [(not r.tags, tag, r) for r in records for tag in sorted(r.tags) or [UNTAGGED]]
-    rows.sort(key=lambda row: (row[0], row[1].encode("utf-8", "replace"), row[2].image_id))
-    line = _long_line if long else _image_line
-    return [line(record, tag) for _, tag, record in rows]
-
-
-def queue_line(pull: QueuedPull) -> str:
+def queue_line(pull: QueuedJob) -> str:
     return printable(f"{pull.state:<12} {pull.tag}")
 
 
 def lookup_line(row: LookupRow) -> str:
     return printable(
-        f"{_local_time(row.time)} {row.user:<10} {row.image_id[:10]:<10} {row.image_type}:{row.tag}"
+        f"{local_time(row.time)} {row.user:<10} {row.image_id[:10]:<10} {row.image_type}:{row.tag}"
     )
 
 
 def pull_line(reference: ImageReference, state: str, now: float, doing: str = PULLING) -> str:
     """The line that scripts take the state from: its sixth word."""
-    return printable(f"{_local_time(now)} {doing} Image: {reference}, status: {state}")
+    return printable(f"{local_time(now)} {doing} Image: {reference}, status: {state}")
 
 
 def bytes_text(count: float) -> str:
@@ -65,6 +56,29 @@ def show_answer(answer: Answer) -> None:
     if answer.status != 200:
         say(f"Got response: {answer.status}")
     say(f"Message: {printable(answer.text.rstrip())}")
+
+
+def say_lines(lines: Sequence[str]) -> None:
+    if lines:
+        say("\n".join(lines))
+
+
+def table(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
+    """Columns as wide as their widest cell, `right` ones adjusted to the right; the last as is."""
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = []
+    for row in cells:
+        padded = [
+            cell.rjust(width) if index in right else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join([*padded[:-1], row[-1]]))
+    return lines
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()
 
 
 def say(text: str) -> None:
@@ -95,32 +109,12 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
-def _image_line(record: ImageRecord, tag: str) -> str:
-    when = _local_time(record.last_pull)
-    return printable(
-        f"{record.system:<10} {record.image_type:<10} {record.state:<8} "
-        f"{record.image_id[:10]}   {when} {tag:<30}"
-    )
-
-
-def _long_line(record: ImageRecord, tag: str) -> str:
-    """What a listing has no room for: the whole id, size, expiration and puller."""
-    size = "-" if record.size is None else bytes_text(record.size)
-    expires = "-" if record.expiration is None else _local_time(record.expiration)[:10]
-    puller = "-" if record.puller is None else _user_name(record.puller)
-    when = _local_time(record.last_pull)
-    return printable(
-        f"{record.image_type:<8} {record.image_id:<64} {size:>9} {when} {expires:<10} "
-        f"{puller:<10} {tag}"
-    )
-
-
-def _user_name(uid: int) -> str:
+def user_name(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
     except (KeyError, OverflowError):
         return str(uid)
 
 
-def _local_time(seconds: float) -> str:
+def local_time(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(seconds))

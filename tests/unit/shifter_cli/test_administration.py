@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""autoexpire, metrics and the long listing."""
+"""autoexpire, metrics and what is one's own."""
 
 from __future__ import annotations
 
@@ -53,22 +53,6 @@ def test_an_answer_that_is_no_list_of_lookups_is_an_error(run, gateway):
     gateway.answer({"list": []})
 
     assert run("metrics").code == 1
-
-
-def test_the_long_listing_shows_size_expiration_and_puller(run, gateway):
-    gateway.answer({"list": [IMAGE]})
-
-    result = run("images", "--long")
-
-    assert result.stdout.split() == [
-        "custom", "ab" * 32, "1.5", "MB", "2026-11-20T09:33:58", "2027-02-18", "alice", "mine:1",
-    ]  # fmt: skip
-
-
-def test_a_gateway_that_tells_less_is_listed_too(run, gateway):
-    gateway.answer({"list": [{"id": "ab", "itype": "docker", "tag": ["a:1"]}]})
-
-    assert run("images", "-l").stdout.split()[2:3] == ["-"]
 
 
 def test_only_own_images_are_listed_on_request(run, gateway):
