@@ -117,6 +117,8 @@ class ImageRecord:
             "expiration": self.expiration,
             "private": self.private,
             "puller": self.puller,
+            "format": self.format,
+            "arch": self.architecture,
         }
 
 

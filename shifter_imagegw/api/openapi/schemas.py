@@ -66,6 +66,8 @@ _IMAGE: Schema = {
     "expiration": _TIME,
     "private": {"type": ["boolean", "null"]},
     "puller": _ID | {"description": "Who pulled or imported it first."},
+    "format": _STRING,
+    "arch": _STRING | {"description": "As OCI calls it: `amd64`, `arm64`."},
 }
 
 _HAPPENED: Schema = {
