@@ -43,6 +43,11 @@ def choose(tag: str, urls: Mapping[str, str], default: str) -> Source:
     return Source(location=default, name=tag, hint=hint)
 
 
+def is_registry_at(url: str, host: str) -> bool:
+    """Whether a registry's URL is that of a host, however users call it."""
+    return _same_host(host, urlsplit(url).netloc)
+
+
 def _is_host(component: str) -> bool:
     return "." in component or ":" in component or component == "localhost"
 

@@ -313,7 +313,10 @@ class Service:
         return not self._jobs.is_fresh(ready)
 
     def _usable_logins(self, reference: ImageReference, caller: Caller) -> Mapping[str, str]:
-        """Those of the caller's logins that this pull can use; the others are no business of it."""
+        """Those of the caller's logins that this pull can use; the others are no business of it.
+
+        Who has logged in with docker names the registry by its host, not as this site does.
+        """
         if not caller.credentials:
             return {}
         urls = {name: place.url for name, place in self._config.locations.items()}
@@ -321,8 +324,15 @@ class Service:
             source = location.choose(reference.tag, urls, self._config.default_location)
         except PullError:
             return {}  # the worker meets the same, and its words reach the user
-        usable = (source.location, "default")
-        return {name: caller.credentials[name] for name in usable if name in caller.credentials}
+        usable = {}
+        for name, login in caller.credentials.items():
+            if name in (source.location, "default"):
+                usable[name] = login
+            elif location.is_registry_at(urls[source.location], name):
+                usable.setdefault(source.location, login)
+        if own := caller.credentials.get(source.location):
+            usable[source.location] = own
+        return usable
 
 
 def _require_admin(system: SystemConfig, caller: Caller, what: str) -> None:

@@ -155,6 +155,22 @@ def test_only_the_logins_that_a_pull_can_use_wait_with_it(gateway, tag, sealed):
     assert found == {name: logins[name] for name in sealed}
 
 
+@pytest.mark.parametrize(
+    ("given", "sealed"),
+    [
+        ({"127.0.0.1:1": "alice:docker"}, {"reg": "alice:docker"}),
+        ({"127.0.0.1:1": "alice:docker", "reg": "alice:own"}, {"reg": "alice:own"}),
+        ({"reg": "alice:own", "127.0.0.1:1": "alice:docker"}, {"reg": "alice:own"}),
+        ({"127.0.0.1:2": "alice:docker", "otherreg": "alice:x"}, {}),
+    ],
+)
+def test_a_login_may_name_the_registry_by_its_host(gateway, given, sealed):
+    pull(gateway, dataclasses.replace(ALICE, credentials=given))
+
+    credentials = gateway.claim().sealed_credentials
+    assert (gateway.sealer.unseal(credentials) if credentials else {}) == sealed
+
+
 def test_workers_are_nudged_once_for_each_job(gateway):
     pull(gateway)
     pull(gateway, BOB)
