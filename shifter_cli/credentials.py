@@ -62,8 +62,18 @@ class CredentialFile:
         lines = self._read()
         kept = [line for line in lines if _key(line) != key]
         if len(kept) == len(lines):
-            raise CredentialFileError(f"{self.path} has no login for {location} on {system}")
+            known = ", ".join(sorted(self.locations(system))) or "none"
+            raise CredentialFileError(
+                f"{self.path} has no login for {location} on {system}, there is: {known}"
+            )
         self._write(kept)
+
+    def remove_all(self, system: str) -> None:
+        """Forget the logins at every location of a system."""
+        lines = self._read()
+        kept = [line for line in lines if _key(line).partition(":")[0] != system]
+        if len(kept) < len(lines):
+            self._write(kept)
 
     def _read(self) -> list[str]:
         try:

@@ -54,3 +54,15 @@ class AccessListError(ShifterError):
 
 class CredentialFileError(ShifterError):
     """~/.udiRoot/.cred cannot be read or written safely."""
+
+
+class LoginRefusedError(ShifterError):
+    """A registry did not take a login, or could not be asked; nothing was stored."""
+
+
+class LoginFileError(ShifterError):
+    """A file of docker's or podman's that logins cannot be read from."""
+
+
+class CredentialHelperError(ShifterError):
+    """A credential helper that gave no login."""

@@ -21,6 +21,7 @@ from shifter_cli.errors import (
 )
 from shifter_cli.exchange import Answer, cause, exchange
 from shifter_cli.records import ImageRecord, LookupRow, QueuedJob
+from shifter_cli.registry_records import AcceptedLogin, TagPage, WebLink
 from shifter_common.reference import ImageReference
 
 # How a gateway of the original, and one of ours, says that it has no such route.
@@ -40,9 +41,9 @@ class GatewayClient:
     """Speaks to the first of several gateways that works.
 
     `encode` makes a munge credential of a payload; a credential is good for one request.
-    `locations` are the user's registry logins, `{location: "user:password"}`; they travel inside
-    the credential and only with a pull. `timeout` is for a whole request, in seconds, 0 for none.
-    `watch` sees every answer.
+    `logins` are the user's registry logins for an image, `{location: "user:password"}`; they
+    travel inside the credential and only where a registry is asked. `timeout` is for a whole
+    request, in seconds, 0 for none. `watch` sees every answer.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class GatewayClient:
         *,
         encode: Callable[[bytes], str],
         timeout: float = 0.0,
-        locations: Callable[[], Mapping[str, str]] = dict,
+        logins: Callable[[ImageReference], Mapping[str, str]] = lambda _: {},
         watch: Callable[[Answer], None] = lambda _: None,
     ) -> None:
         if not urls:
@@ -67,20 +68,17 @@ class GatewayClient:
         self._system = system
         self._encode = encode
         self._timeout = timeout
-        self._locations = locations
-        self._pull_payload: bytes | None = None
+        self._logins = logins
         self._watch = watch
 
     def pull(self, reference: ImageReference, access: AccessLists) -> ImageRecord:
         """Ask for an image, or how far it is."""
-        if self._pull_payload is None:
-            self._pull_payload = _payload(self._locations())
         answer = self._ask(
             "POST",
             f"cannot pull {reference}",
             self._path("pull", reference),
             body=_access_body(access),
-            payload=self._pull_payload,
+            payload=_payload(self._logins(reference)),
         )
         return ImageRecord.from_wire(_mapping(answer))
 
@@ -158,6 +156,40 @@ class GatewayClient:
             raise GatewayAnswerError(f"the image gateway {answer.url} answered without a list")
         return [LookupRow.from_wire(row) for row in rows if isinstance(row, dict)]
 
+    def tags(self, repository: ImageReference, last: str | None, limit: int) -> TagPage:
+        """The tags of a repository that its registry has after `last`, or some of them."""
+        query = {"limit": str(limit)} | ({"last": last} if last else {})
+        answer = self._ask(
+            "GET",
+            f"cannot list the tags of {repository}",
+            f"{self._path('tags', repository)}?{urllib.parse.urlencode(query)}",
+            payload=_payload(self._logins(repository)),
+        )
+        return TagPage.from_wire(_mapping(answer))
+
+    def try_login(self, location: str, login: str) -> AcceptedLogin:
+        """Have a registry look at `user:password`; it is kept nowhere."""
+        answer = self._ask(
+            "POST",
+            f"cannot log in at {location}",
+            self._path("login"),
+            body=json.dumps({"location": location}, separators=(",", ":")).encode(),
+            payload=_payload({location: login}),
+            support_may_help=False,
+        )
+        accepted = AcceptedLogin.from_wire(_mapping(answer), location)
+        if accepted is None:
+            raise GatewayAnswerError(f"the image gateway {answer.url} does not say that it tried")
+        return accepted
+
+    def web_link(self) -> WebLink:
+        """A link that shows the gateway's pages to the user in a browser, once."""
+        answer = self._ask("POST", "cannot make a link to the web page", self._path("web"))
+        link = WebLink.from_wire(_mapping(answer))
+        if link is None:
+            raise GatewayAnswerError(f"the image gateway {answer.url} gave no link")
+        return link
+
     def _path(self, verb: str, reference: ImageReference | None = None) -> str:
         parts = ["api", verb, self._system]
         if reference is not None:
@@ -165,7 +197,14 @@ class GatewayClient:
         return "/" + "".join(urllib.parse.quote(part, safe="") + "/" for part in parts)
 
     def _ask(
-        self, method: str, failing: str, path: str, *, body: bytes = b"", payload: bytes = b""
+        self,
+        method: str,
+        failing: str,
+        path: str,
+        *,
+        body: bytes = b"",
+        payload: bytes = b"",
+        support_may_help: bool = True,
     ) -> Answer:
         """Go from gateway to gateway until one is neither silent nor broken."""
         silent = []
@@ -180,7 +219,7 @@ class GatewayClient:
             self._watch(answer)
             if answer.status < 500:
                 self._prefer(url)
-                _require_success(answer, failing)
+                _require_success(answer, failing, support_may_help)
                 return answer
             broken = answer
         if broken is not None:
@@ -195,11 +234,11 @@ class GatewayClient:
         self._urls.insert(0, url)
 
 
-def _require_success(answer: Answer, failing: str) -> None:
+def _require_success(answer: Answer, failing: str, support_may_help: bool = True) -> None:
     if answer.status == 200:
         return
     reason = _reason(answer)
-    if answer.status == 404 and reason.startswith(_NO_SUCH_ROUTE):
+    if answer.status in (404, 405) and reason.startswith(_NO_SUCH_ROUTE):
         raise GatewayTooOldError(
             f"{failing}: the image gateway {answer.url} is too old for that; ask the site's "
             "support to update it",
@@ -208,7 +247,7 @@ def _require_success(answer: Answer, failing: str) -> None:
     message = f"{failing}: {reason}"
     if answer.status == 401 and "munge" not in message:
         message += " (munge credential not accepted: check this machine's munge key and clock)"
-    elif answer.status == 403:
+    elif answer.status == 403 and support_may_help:
         message += " (ask the site's support if you should be allowed to)"
     elif answer.status >= 500:
         message += f" (HTTP status {answer.status} from {answer.url})"

@@ -35,6 +35,8 @@ class Session:
         self.as_json = False
         self.users: list[str] = []
         self.groups: list[str] = []
+        self._others: dict[str, tuple[str, str] | None] = {}  # what docker has, by tag
+        self._said: set[str] = set()
 
     @functools.cached_property
     def config(self) -> RuntimeConfig:
@@ -54,7 +56,7 @@ class Session:
             self.config.system,
             encode=self.encode,
             timeout=self.config.gateway_timeout,
-            locations=self._registry_logins,
+            logins=self._logins_for,
             watch=output.show_answer if self.verbose and not self.as_json else lambda _: None,
         )
 
@@ -68,8 +70,28 @@ class Session:
     def access_lists(self) -> AccessLists:
         return AccessLists.parse(self.users, self.groups)
 
-    def _registry_logins(self) -> dict[str, str]:
-        """`user:password` of each location; one that cannot be used is said, and left out."""
+    def _logins_for(self, reference: ImageReference) -> dict[str, str]:
+        """`user:password` by location: all that are stored here, and the one that docker has.
+
+        Of docker's, only the login at the image's own registry. What is stored here goes first,
+        also a login for all locations, where the image names none.
+        """
+        from shifter_cli.logins import hosts
+
+        logins = self.stored_logins
+        host = hosts.scopes_of(hosts.repository_of(reference.tag))[-1]
+        if host in logins or ("default" in logins and not hosts.is_hosted(reference.tag)):
+            return logins
+        if reference.tag not in self._others:
+            from shifter_cli.logins import known
+
+            self._others[reference.tag] = known.login_for(reference.tag, self._complain_once)
+        found = self._others[reference.tag]
+        return logins | dict([found]) if found else logins
+
+    @functools.cached_property
+    def stored_logins(self) -> dict[str, str]:
+        """Those of ~/.udiRoot/.cred; one that cannot be used is said, and left out."""
         try:
             stored = CredentialFile.of_caller().locations(self.config.system)
         except CredentialFileError as error:
@@ -85,6 +107,11 @@ class Session:
                     "renews it"
                 )
         return logins
+
+    def _complain_once(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            output.complain(text)
 
     def _opened(self, credential: str) -> str:
         opened = munge.decode(credential, socket=self.config.munge_socket or None, allow_stale=True)

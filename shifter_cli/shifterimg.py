@@ -26,16 +26,19 @@ SECTIONS = {
     "Look at images": {
         "images": "listing.images",
         "lookup": "looking.lookup",
+        "search": "searching.search",
     },
     "Change images": {
         "expire": "removing.expire",
     },
     "Registry logins": {
         "login": "logins.login",
+        "logins": "logins.logins",
         "logout": "logins.logout",
     },
     "Watch the gateway": {
         "queue": "queueing.queue",
+        "web": "web.web",
         "metrics": "lookups.metrics",
         "autoexpire": "removing.autoexpire",
     },

@@ -129,6 +129,7 @@ ONLY_IMPORTER = {
     "cryptography": {"shifter_imagegw/credentials.py"},
     "elftools": {"shifter_cli/modules/elf.py"},
     "subprocess": {
+        "shifter_cli/logins/helper.py",
         "shifter_cli/modules/image_files.py",
         *(f"shifter_cli/submission/{module}.py" for module in ("launcher", "ssh_key")),
         "shifter_imagegw/run.py",

@@ -139,7 +139,7 @@ def test_stored_login_reaches_the_gateway_inside_a_credential(
 ):
     home, prefix = own_home
     config = write_config(listener.url)
-    arguments = ("login", "reg", "--username", "bob", "--password-stdin")
+    arguments = ("login", "reg", "--username", "bob", "--password-stdin", "--no-verify")
 
     login = program(*arguments, config=config, prefix=prefix, input='pa:ss"w\n')
     pulls = [program("pull", "x:1", config=config, prefix=prefix) for _ in range(2)]

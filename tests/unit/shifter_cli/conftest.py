@@ -137,6 +137,9 @@ def payloads(monkeypatch):
 def run(gateway, config_path, payloads, monkeypatch, capsys, tmp_path):
     """Run shifterimg as the installed program does, against the fake gateway."""
     monkeypatch.setattr("pwd.getpwuid", lambda uid: FakeAccount(str(tmp_path)))
+    monkeypatch.setenv("HOME", str(tmp_path))  # where docker keeps logins
+    for name in ("DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("shifter_cli.pulls._FIRST_PAUSE", 0.0)  # so that all later ones are, too
 
     def run(*arguments, urls=None, default_type="docker", timeout=10):

@@ -357,16 +357,6 @@ def test_login_that_another_user_made_is_not_sent(
     assert result.code == 0
 
 
-def test_login_from_standard_input_is_stored(run, payloads, tmp_path, monkeypatch):
-    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(readline=lambda: 'pa:ss"w\n'))
-
-    result = run("login", "reg", "--username", "bob", "--password-stdin")
-
-    assert (result.code, result.stdout, result.stderr) == (0, "", "")
-    assert payloads == [b'bob:pa:ss"w']
-    assert (tmp_path / ".udiRoot/.cred").read_text() == "mycluster:reg=MUNGE:1:\n"
-
-
 def test_login_from_a_closed_standard_input_is_refused(run, monkeypatch):
     monkeypatch.setattr("sys.stdin", None)
 
