@@ -147,12 +147,17 @@ def _into(wish: Wish, load: LoadConfig) -> Path:
         into = Path(os.path.abspath(wish.into))
     else:
         try:
-            into = Path(load().udi_root_path) / "modules"
+            into = _modules_of(Path(load().udi_root_path))
         except ShifterError as error:
             raise SettingsError(f"{error}; or say by --into where the module goes") from error
     if any(character.isspace() for character in str(into)):
         raise PrepareError(f"udiRoot.conf cannot hold a path with white space: {str(into)!r}")
     return into
+
+
+def _modules_of(installed: Path) -> Path:
+    """Where modules are made; /usr is the packages', and nothing that is made here belongs there."""
+    return (Path("/opt/shifter") if installed == Path("/usr") else installed) / "modules"
 
 
 def _known_conflicts(names: list[str], load: LoadConfig) -> list[str]:

@@ -105,6 +105,22 @@ install_packages() {
     "${apt_get[@]}" update && "${install[@]}"
 }
 
+# distribution_sources CODENAME: lines of sources.list for where this machine's apt finds its distribution.
+distribution_sources() {
+    local keyring signed_by=''
+    for keyring in /usr/share/keyrings/{debian,ubuntu}-archive-keyring.{gpg,pgp}; do
+        [[ -e $keyring ]] && signed_by="[signed-by=$keyring] " && break
+    done
+    # shellcheck disable=SC2016 # apt expands these
+    apt-get indextargets --format '$(ORIGIN) $(COMPONENT) $(REPO_URI) $(RELEASE)' 'Created-By: Packages' |
+        sed -nE "s#^(Debian|Ubuntu) main ([^ ]+) ($1(-updates|-security)?)\$#deb $signed_by\\2 \\3 main#p" | sort -u
+}
+
+# How this machine's apt reaches its servers, for an apt.conf of another root tree.
+apt_access() {
+    apt-config dump | grep -E '^Acquire::(Check-|http|https|Retries|ForceIPv4)' || true
+}
+
 # require_untouchable DIRECTORY: it and everything above it can be changed by root alone. What is set-uid
 # root, or executed as root, must not live where somebody else could swap it.
 require_untouchable() {
