@@ -9,6 +9,7 @@ $SHIFTER_GATEWAY_KEY); without it such pulls are refused, for nothing is ever st
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import stat
@@ -16,6 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from shifter_imagegw.config import GatewayConfig
 from shifter_imagegw.errors import ConfigError, PullError
@@ -43,11 +46,12 @@ def new_key() -> str:
 class Sealer:
     """Seals and opens `{location: "user:password"}`; without a key it says so instead."""
 
-    __slots__ = ("_fernet", "_reason")
+    __slots__ = ("_fernet", "_key", "_reason")
 
     def __init__(self, key: str | None, *, reason: str = _LOST) -> None:
         """`reason` is what a user reads whose credentials another key has sealed."""
         self._fernet = None if key is None else Fernet(key)
+        self._key = key
         self._reason = reason
 
     def seal(self, credentials: Mapping[str, str]) -> str:
@@ -55,6 +59,13 @@ class Sealer:
             raise ConfigError(_NO_KEY)
         content = json.dumps(dict(credentials)).encode()
         return self._fernet.encrypt(content).decode("ascii")
+
+    def key_for(self, purpose: str) -> bytes | None:
+        """A key that follows from this one, and from which this one does not; None without any."""
+        if self._key is None:
+            return None
+        derived = HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=purpose.encode())
+        return base64.urlsafe_b64encode(derived.derive(self._key.encode()))
 
     def unseal(self, sealed: str) -> dict[str, str]:
         """Open what `seal` has made; `PullError` where another key has sealed it."""

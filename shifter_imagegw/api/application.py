@@ -20,8 +20,13 @@ from shifter_imagegw.config import GatewayConfig
 from shifter_imagegw.credentials import Sealer
 from shifter_imagegw.errors import GatewayError
 from shifter_imagegw.rules.auth import Authenticator
+from shifter_imagegw.rules.browsing import Browsing
 from shifter_imagegw.rules.jobs import Nudge, no_nudge
 from shifter_imagegw.rules.service import Service
+from shifter_imagegw.rules.visits import Visits
+from shifter_imagegw.web.addresses import Addresses
+from shifter_imagegw.web.pages import web_page
+from shifter_imagegw.web.rendering import prepare
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +56,12 @@ def create_app(
     app.register_blueprint(api)
     app.register_blueprint(operation(config, catalog))
     app.register_blueprint(openapi)
+    visits = Visits(config, catalog, sealer)
+    app.extensions["shifter_visits"] = visits
+    app.extensions["shifter_addresses"] = Addresses(config)
+    if config.web_page:
+        prepare(app.jinja_env)
+        app.register_blueprint(web_page(config, visits, Browsing(config, catalog)))
     app.register_error_handler(GatewayError, _refuse)
     app.register_error_handler(InvalidReferenceError, _refuse_reference)
     app.register_error_handler(HTTPException, _refuse_request)

@@ -29,6 +29,8 @@ from shifter_imagegw.records import ImageRecord, PullState
 from shifter_imagegw.rules.auth import Authenticator, Caller
 from shifter_imagegw.rules.imports import ImportSource
 from shifter_imagegw.rules.service import Service
+from shifter_imagegw.rules.visits import Visits
+from shifter_imagegw.web.addresses import Addresses
 
 _LOOKUPS_SHOWN = 10
 _MOST_LOOKUPS = 10_000
@@ -129,6 +131,16 @@ def stats(system: str) -> Response:
 def users(system: str) -> Response:
     where = _service().system(system)
     return _answer({"list": _service().list_users(where, _caller(where))})
+
+
+@api.post("/api/web/<system>/")
+def web(system: str) -> Response:
+    where = _service().system(system)
+    visits: Visits = current_app.extensions["shifter_visits"]
+    addresses: Addresses = current_app.extensions["shifter_addresses"]
+    ticket = visits.invite(where, _caller(where))
+    url = addresses.entrance(where, ticket.text, request.host_url)
+    return _answer({"url": url, "expires": ticket.expires})
 
 
 def _service() -> Service:

@@ -197,5 +197,5 @@ class Catalog(Protocol):
         """Whether `process` has `role` for `duration` from now on.
 
         One process has a role at a time; whoever has it may extend it; once its time has run out
-        it is anybody's.
+        it is anybody's, and soon forgotten.
         """

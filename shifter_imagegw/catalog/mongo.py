@@ -32,7 +32,7 @@ from shifter_imagegw.catalog.mongo_documents import (
 )
 from shifter_imagegw.catalog.mongo_publishing import READY, lease_lost, owned
 from shifter_imagegw.catalog.mongo_tags import moves_of
-from shifter_imagegw.catalog.mongo_turns import claimable, next_jobs
+from shifter_imagegw.catalog.mongo_turns import claimable, elect, next_jobs
 from shifter_imagegw.catalog.mongo_usage import MongoUsage
 from shifter_imagegw.errors import LeaseLostError
 from shifter_imagegw.records import (
@@ -320,15 +320,7 @@ class MongoCatalog(MongoUsage):
 
     def elect(self, role: str, process: str, duration: timedelta, now: float) -> bool:
         with self._using("agreements") as agreements:
-            vacant = {"$or": [{"process": process}, {"until": {"$lte": now}}]}
-            terms = {"process": process, "until": now + duration.total_seconds()}
-            try:
-                agreements.update_one(
-                    {"_id": f"role:{role}"} | vacant, {"$set": terms}, upsert=True
-                )
-            except DuplicateKeyError:
-                return False  # it is there, and another's
-            return True
+            return elect(agreements, role, process, until=now + duration.total_seconds(), now=now)
 
     def _next_move(self) -> int:
         with self._using("agreements") as agreements:

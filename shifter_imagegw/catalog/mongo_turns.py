@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Whose job is next: pullers take turns."""
+"""Whose turn it is: pullers take turns, and processes roles."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from collections.abc import Collection
 from typing import Any
 
 from pymongo import collection
+from pymongo.errors import DuplicateKeyError
 
 from shifter_imagegw.catalog.mongo_documents import JOB_STATUSES
 
 Document = dict[str, Any]
 Images = collection.Collection[Document]
+Agreements = collection.Collection[Document]
+
+_ROLES_KEPT = 3600.0  # seconds after their end
 
 
 def claimable(systems: Collection[str], now: float) -> Document:
@@ -49,3 +53,22 @@ def _last_served(images: Images, pullers: Collection[int | None]) -> dict[int | 
         ]
     )
     return {group["_id"]: group["last"] or 0.0 for group in last}
+
+
+def elect(
+    agreements: collection.Collection[Document],
+    role: str,
+    process: str,
+    *,
+    until: float,
+    now: float,
+) -> bool:
+    """Whether `process` has `role` from now on; roles that ended long ago are forgotten."""
+    agreements.delete_many({"_id": {"$regex": "^role:"}, "until": {"$lt": now - _ROLES_KEPT}})
+    vacant = {"$or": [{"process": process}, {"until": {"$lte": now}}]}
+    terms = {"process": process, "until": until}
+    try:
+        agreements.update_one({"_id": f"role:{role}"} | vacant, {"$set": terms}, upsert=True)
+    except DuplicateKeyError:
+        return False  # it is there, and another's
+    return True

@@ -44,6 +44,7 @@ from shifter_imagegw.records import (
 )
 
 _LOOKUPS_KEPT = 1_000_000
+_ROLES_KEPT = 3600.0  # seconds after their end
 
 _CLAIMABLE = (
     f"state IN ({JOBS_SQL}) AND (token IS NULL OR lease_end <= ?)"
@@ -372,6 +373,7 @@ class SqliteCatalog(SqliteUsage):
 
     def elect(self, role: str, process: str, duration: timedelta, now: float) -> bool:
         with self._file.writing() as connection:
+            connection.execute("DELETE FROM roles WHERE until < ?", (now - _ROLES_KEPT,))
             cursor = connection.execute(
                 "INSERT INTO roles VALUES (?, ?, ?) ON CONFLICT (role) DO UPDATE"
                 " SET process = excluded.process, until = excluded.until"

@@ -115,6 +115,8 @@ class GatewayConfig:
     trusted_importers: tuple[str, ...]  # whose squashfs files are taken as they are
     metrics: bool
     usage: timedelta  # for how long the usage history is kept
+    web_page: bool  # whether there is one
+    web_url: str | None  # where browsers find it, without a slash at the end; None: as they ask
     log_level: int  # of the logging module
     log_format: LogFormat | None  # None: as the process likes
 
@@ -163,6 +165,8 @@ class GatewayConfig:
             trusted_importers=fields.names("TrustedImporters", nobody=("None", "none")),
             metrics=fields.take("Metrics", bool, default=False),
             usage=timedelta(days=values.count(fields, "UsageDays") or _USAGE_DAYS),
+            web_page=fields.take("WebPage", bool, default=True),
+            web_url=values.web_url(fields, "WebUrl"),
             log_level=_log_level(fields),
             log_format=_log_format(fields),
         )

@@ -265,6 +265,18 @@ KEYS: dict[str, tuple[str, str, str]] = {
         "days for which it is kept how much was pulled, looked up and stored, by day and image; "
         "pulls by user, too, and lookups with `Metrics`",
     ),
+    "WebPage": (
+        "true or false",
+        "true",
+        "true: the gateway shows images and jobs in browsers, too, to those who log in by "
+        "`shifterimg web`; public ones to everybody with `AllowAnonymous`",
+    ),
+    "WebUrl": (
+        "a URL",
+        "(as the client has asked)",
+        "where browsers reach the gateway: `https://images.example.org`, that of a reverse proxy "
+        "as a rule, whose path may be longer",
+    ),
     "LogLevel": (
         "a word",
         "info",

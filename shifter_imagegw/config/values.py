@@ -23,6 +23,7 @@ _SSH_HOST = re.compile(
     rf"{_HOST_NAME}(:[0-9]{{1,5}})?|{_IPV6_ADDRESS}|\[{_IPV6_ADDRESS}\](:[0-9]{{1,5}})?",
     re.IGNORECASE | re.ASCII,
 )
+_SPACE = re.compile(r"[\s;,\\]")
 _ACCOUNT = re.compile(r"[a-z0-9_][a-z0-9_.$-]*", re.IGNORECASE | re.ASCII)
 
 
@@ -106,6 +107,24 @@ def existing_file(fields: Fields, key: str) -> Path | None:
     if path is not None and not path.is_file():
         raise ConfigError(f"{fields.name(key)}: there is no file {str(path)!r}")
     return path
+
+
+def web_url(fields: Fields, key: str) -> str | None:
+    """The URL of a page, whose path may be that of a reverse proxy; no slash at its end."""
+    text = fields.optional(key, str)
+    if text is None:
+        return None
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        parts = urlsplit("")
+    odd = "@" in parts.netloc or parts.query or parts.fragment or not text.isascii()
+    if parts.scheme not in ("http", "https") or not parts.hostname or odd or _SPACE.search(text):
+        raise ConfigError(
+            f"{fields.name(key)} must be a URL such as https://images.example.org, not {text!r}"
+        )
+    return text.rstrip("/")
 
 
 def is_host(text: str) -> bool:

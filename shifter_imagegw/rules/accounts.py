@@ -33,3 +33,10 @@ def gid_of(name: str) -> int | None:
 def groups_of(name: str, gid: int) -> frozenset[int]:
     """The gids of all groups that a user is in, `gid` included."""
     return frozenset(os.getgrouplist(name, gid)) | {gid}
+
+
+def name_of_group(gid: int) -> str | None:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except (KeyError, OverflowError):
+        return None

@@ -80,6 +80,7 @@ MUST_NOT_IMPORT = {
     "shifter_imagegw/pulling": ("flask", "celery", *_rooms("api", "commands", "rules", "workers")),
     "shifter_imagegw/workers": ("flask", *_rooms("api", "commands", "rules")),
     "shifter_imagegw/operation": ("flask", *_rooms("api", "commands", "pulling", "workers")),
+    "shifter_imagegw/web": _rooms("catalog", "commands", "pulling", "workers"),
     "shifter_imagegw/catalog/sqlite.py": ("flask",),
     "shifter_imagegw/flatten": ("flask", "subprocess", "requests"),
     "shifter_runtime/plan.py": ("shifter_runtime.syscalls", "ctypes"),
@@ -113,8 +114,12 @@ ONLY_IMPORTER = {
         *(f"shifter_imagegw/api/{module}.py" for module in ("server", "views")),
         "shifter_imagegw/api/openapi/__init__.py",
         "shifter_imagegw/commands/processes.py",
+        *(f"shifter_imagegw/web/{module}.py" for module in ("headers", "live", "pages")),
+        "shifter_imagegw/web/rendering.py",
         "shifter_imagegw/wsgi.py",
     },
+    "jinja2": {"shifter_imagegw/web/rendering.py"},
+    "markupsafe": {"shifter_imagegw/web/rendering.py"},
     "gunicorn": {
         *(f"shifter_imagegw/api/{module}.py" for module in ("broken_request", "gunicorn_worker")),
         "shifter_imagegw/api/server.py",
@@ -126,7 +131,7 @@ ONLY_IMPORTER = {
         for module in ("addresses", "endpoint", "patience", "transport")
     },
     "pyroute2": {"shifter_cli/addresses.py"},
-    "cryptography": {"shifter_imagegw/credentials.py"},
+    "cryptography": {"shifter_imagegw/credentials.py", "shifter_imagegw/tokens.py"},
     "elftools": {"shifter_cli/modules/elf.py"},
     "subprocess": {
         "shifter_cli/logins/helper.py",

@@ -118,4 +118,11 @@ PATHS: dict[str, Any] = {
             identifier="users", parameters=SYSTEM, description="For administrators.",
         ),
     },
+    "/api/web/{system}/": {
+        "post": operation(
+            "Make a link that logs a browser in", "web",
+            answer("It works once, and soon.", schema("Link")),
+            identifier="web", parameters=SYSTEM,
+        ),
+    },
 }  # fmt: skip

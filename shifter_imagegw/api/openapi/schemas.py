@@ -101,6 +101,12 @@ SCHEMAS: Schema = {
         }
     ),
     "Lookups": {"type": "array", "items": schema("Lookup")},
+    "Link": _object(
+        {
+            "url": {"type": "string", "format": "uri", "description": "To open in a browser."},
+            "expires": {"type": "number", "description": "When it ends, in seconds since 1970."},
+        }
+    ),
     "Stats": _object(
         {
             "days": {"type": "array", "items": schema("Day")},

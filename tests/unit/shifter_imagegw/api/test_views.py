@@ -21,6 +21,7 @@ ROUTES = [
     ("GET", "/api/autoexpire/mycluster/"),
     ("POST", "/api/autoexpire/mycluster/"),
     ("GET", "/api/metrics/mycluster/"),
+    ("POST", "/api/web/mycluster/"),
     ("GET", "/api/stats/mycluster/"),
     ("GET", "/api/users/mycluster/"),
     ("POST", "/api/doimport/mycluster/docker/app:1/"),

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Times, sizes, people and commands as the page writes them."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import UTC, datetime
+
+from shifter_imagegw import units
+from shifter_imagegw.records import ImageRecord
+from shifter_imagegw.rules import accounts
+
+_UNITS = (("year", 365 * 86400), ("month", 30 * 86400), ("week", 7 * 86400), ("day", 86400)) + (
+    ("hour", 3600),
+    ("minute", 60),
+)
+_ID_SHOWN = 12  # characters of a digest that tell images apart
+
+
+def size(count: float | None) -> str:
+    return "unknown" if count is None else units.size(count).replace(".0 ", " ")
+
+
+def number(count: float) -> str:
+    return f"{count:,.0f}".replace(",", "\u202f")
+
+
+def iso(seconds: float) -> str:
+    return _moment(seconds).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def moment(seconds: float) -> str:
+    return _moment(seconds).strftime("%-d %b %Y, %H:%M UTC")
+
+
+def ago(seconds: float, now: float) -> str:
+    """How long ago, or how far ahead, in one word and a number."""
+    away = abs(now - seconds)
+    for unit, length in _UNITS:
+        if away >= length:
+            count = int(away // length)
+            span = f"{count} {unit}{'s' if count > 1 else ''}"
+            return f"{span} ago" if seconds < now else f"in {span}"
+    return "just now" if seconds <= now else "in a moment"
+
+
+def user(uid: int) -> str:
+    return accounts.name_of(uid) or f"user {uid}"
+
+
+def group(gid: int) -> str:
+    return accounts.name_of_group(gid) or f"group {gid}"
+
+
+def short(identifier: str | None) -> str:
+    """The beginning of an id or a digest."""
+    return (identifier or "").removeprefix("sha256:")[:_ID_SHOWN]
+
+
+def reference(record: ImageRecord, tag: str | None = None) -> str:
+    """What a user types to have this image."""
+    tag = tag or (record.tags[0] if record.tags else None)
+    return f"id:{record.image_id}" if tag is None else f"{record.image_type}:{tag}"
+
+
+def shell(word: str) -> str:
+    """A word that a shell takes as it is."""
+    return shlex.quote(word)
+
+
+def _moment(seconds: float) -> datetime:
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):  # some gateway's, long ago
+        return datetime.fromtimestamp(0, UTC)

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: BSD-3-Clause
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+
+class Browser:
+    """A browser of somebody's: it keeps cookies, and follows what people would follow."""
+
+    def __init__(self, gateway) -> None:
+        self.gateway = gateway
+        self.client = gateway.app.test_client()
+
+    def log_in(self, by="alice:1001:1001", system="mycluster"):
+        answer = self.gateway.request("POST", f"/api/web/{system}/", by=by)
+        path = re.sub(r"^https?://[^/]+", "", answer.json["url"])
+        entered = self.client.get(path)
+        assert entered.status_code == 200, entered.text
+        return entered
+
+    def get(self, path="", system="mycluster", **options):
+        return self.client.get(f"/web/{system}/{path}", **options)
+
+    def post(self, path, system="mycluster", **form):
+        return self.client.post(f"/web/{system}/{path}", data=form)
+
+
+class Elements(HTMLParser):
+    """The elements of a page, and what is written in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.text += data
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.found if name == tag]
+
+
+@pytest.fixture
+def elements():
+    """The elements of an answer."""
+
+    def parse(answer):
+        parser = Elements()
+        parser.feed(answer.text)
+        parser.close()
+        return parser
+
+    return parse
+
+
+@pytest.fixture
+def browser(gateway):
+    return Browser(gateway)
+
+
+@pytest.fixture
+def browser_of():
+    return Browser
+
+
+@pytest.fixture
+def pulled():
+    """Have an image on a gateway: `pulled(gateway, tag, by=…, body=…, **what was found)`."""
+
+    def pull(gateway, tag="app:1", content="a", by="alice:1001:1001", body=None, **found):
+        options = {} if body is None else {"data": body}
+        answer = gateway.request("POST", f"/api/pull/mycluster/docker/{tag}/", by=by, **options)
+        assert answer.status_code == 200, answer.text
+        return gateway.work(content, **found)
+
+    return pull
