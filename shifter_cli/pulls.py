@@ -14,7 +14,7 @@ from shifter_cli.errors import (
     PullFailedError,
 )
 from shifter_cli.progress import Progress
-from shifter_cli.records import FAILURE, READY, ImageRecord
+from shifter_cli.records import FAILURE, IN_FLIGHT, MISSING, READY, ImageRecord
 from shifter_common.errors import ShifterError
 from shifter_common.reference import ImageReference
 
@@ -22,6 +22,9 @@ from shifter_common.reference import ImageReference
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 0.5
 _PAUSE_GROWTH = 1.02  # so by a fiftieth of the time waited so far
+
+# In which the gateway works on an image, so that it may fail in them.
+_STAGES = IN_FLIGHT - {MISSING, "INIT", "PENDING"}
 
 # A gateway that is being restarted loses no pull, so neither does who waits for one.
 _PATIENCE = 60.0
@@ -38,13 +41,16 @@ def wait(
     Raises `PullFailedError` unless all are ready then.
     """
     failures = []
+    stages: dict[ImageReference, str] = {}
     try:
         for reference, result in follow(ask, references):
             if isinstance(result, ImageRecord):
+                if result.is_in_flight:
+                    stages[reference] = result.state
                 display.show(reference, result)
             else:
                 display.give_up(reference)
-            if failure := failure_of(reference, result):
+            if failure := failure_of(reference, result, stages.get(reference, "")):
                 failures.append(failure)
     except KeyboardInterrupt:
         display.interrupted()
@@ -92,9 +98,9 @@ def follow(
 
 
 def failure_of(
-    reference: ImageReference, result: ImageRecord | ShifterError
+    reference: ImageReference, result: ImageRecord | ShifterError, stage: str = ""
 ) -> ShifterError | None:
-    """Why an image will not be ready; None while that is open, or when it is."""
+    """Why an image will not be ready, and how far it came; None while open, or when it is."""
     if isinstance(result, ShifterError):
         return result
     if result.state == READY or result.is_in_flight:
@@ -103,7 +109,8 @@ def failure_of(
         return NotReadyError(f"{reference}: the gateway says {result.state}, so it is not ready")
     if result.message in ("", "FAILED", FAILURE):
         return NotReadyError(f"{reference}: the pull failed, and the gateway did not say why")
-    return NotReadyError(f"{reference}: {result.message}")
+    how_far = f"{stage} failed: " if stage in _STAGES else ""
+    return NotReadyError(f"{reference}: {how_far}{result.message}")
 
 
 def _is_passing(error: ShifterError) -> bool:

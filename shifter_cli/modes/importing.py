@@ -6,7 +6,7 @@ from __future__ import annotations
 import click
 
 from shifter_cli import imports, output, progress, pulls
-from shifter_cli.modes.options import access_options, json_option, verbose_option
+from shifter_cli.modes.options import access_options, json_option, quiet_option, verbose_option
 from shifter_cli.session import Session
 from shifter_common.reference import ImageReference
 
@@ -27,6 +27,7 @@ Examples:
 @verbose_option
 @access_options
 @json_option
+@quiet_option
 @click.option(
     "--format", "file_format", type=click.Choice(imports.FORMATS), default=imports.AUTO,
     help="What FILE is; auto looks into it.",
@@ -34,7 +35,7 @@ Examples:
 @click.argument("file")
 @click.argument("image", metavar="[TYPE:]TAG")
 @click.pass_obj
-def import_(session: Session, file: str, image: str, file_format: str) -> None:
+def import_(session: Session, file: str, image: str, file_format: str, *, quiet: bool) -> None:
     """Have the gateway make an image of FILE, and wait until it is ready.
 
     FILE is a squashfs file, an archive of `docker save`, `podman save` or `skopeo copy`, an OCI
@@ -51,5 +52,10 @@ def import_(session: Session, file: str, image: str, file_format: str) -> None:
     pulls.wait(
         lambda reference: session.gateway.import_file(reference, path, file_format, access),
         [reference],
-        progress.choose(verbose=session.verbose, as_json=session.as_json, doing=output.IMPORTING),
+        progress.choose(
+            verbose=session.verbose,
+            as_json=session.as_json,
+            quiet=quiet,
+            doing=output.IMPORTING,
+        ),
     )

@@ -56,6 +56,12 @@ def json_option(function: Function) -> Function:
     )(function)  # fmt: skip
 
 
+def quiet_option(function: Function) -> Function:
+    return click.option(
+        "-q", "--quiet", is_flag=True, help="Print nothing but errors; the exit status tells."
+    )(function)
+
+
 def image_argument(function: Function) -> Function:
     """The IMAGE of a mode that takes one, as `image`."""
     return click.argument("image")(function)

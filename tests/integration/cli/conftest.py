@@ -3,14 +3,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import fcntl
 import functools
 import json
+import os
+import pty
 import socketserver
+import struct
 import subprocess
 import sys
+import termios
 import threading
 from pathlib import Path
 
+import pyte
 import pytest
 
 PROGRAM = Path(sys.executable).with_name("shifterimg")
@@ -50,6 +57,46 @@ def program():
 def shifterimg(program, write_config, gateway):
     """Run shifterimg against the real gateway."""
     return functools.partial(program, config=write_config(gateway.url))
+
+
+@dataclasses.dataclass
+class Seen:
+    """How a command looked on a terminal in the end, and every byte that it wrote."""
+
+    code: int
+    lines: list[str]
+    written: str
+
+
+@pytest.fixture
+def on_terminal(program):
+    """Run shifterimg in a terminal: `on_terminal("pull", NAME, config=PATH, typed="y\\n")`."""
+
+    def run(*arguments, config, columns=80, rows=24, typed=""):
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        process = subprocess.Popen(
+            [PROGRAM, "--config", config, *arguments],
+            stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+            env={**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"},
+        )  # fmt: skip
+        os.close(slave)
+        os.write(master, typed.encode())
+        written = b""
+        try:
+            while piece := os.read(master, 4096):
+                written += piece
+        except OSError:  # how the end of a pseudo-terminal is told
+            pass
+        finally:
+            os.close(master)
+            code = process.wait(30)
+        screen = pyte.Screen(columns, rows)
+        pyte.Stream(screen).feed(written.decode())
+        lines = [line.rstrip() for line in screen.display if line.strip()]
+        return Seen(code, lines, written.decode())
+
+    return run
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import pwd
 import re
 import shlex
@@ -98,26 +97,40 @@ def test_munged_that_does_not_run_is_named(program, write_config, tmp_path):
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_terminal_gets_one_line_that_is_rewritten(program, image, write_config, gateway):
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [program.path, "--config", write_config(gateway.url), "pull", image.name],
-        stdin=subprocess.DEVNULL, stdout=slave, stderr=slave,
-    )  # fmt: skip
-    os.close(slave)
-    shown = b""
-    try:
-        while piece := os.read(master, 4096):
-            shown += piece
-    except OSError:  # how the end of a pseudo-terminal is told
-        pass
-    finally:
-        os.close(master)
+def test_terminal_keeps_the_final_line_of_a_pull_and_no_other(
+    on_terminal, image, write_config, gateway
+):
+    seen = on_terminal("pull", image.name, config=write_config(gateway.url), columns=120)
 
-    assert process.wait() == 0
-    assert shown.count(b"\n") == 1
-    last = shown.decode().split("\r\x1b[2K")[-1]
-    assert re.fullmatch(LINE % (re.escape(image.reference), "READY") + r"\r\n", last)
+    assert seen.code == 0
+    assert len(seen.lines) == 1
+    assert re.fullmatch(LINE % (re.escape(image.reference), "READY"), seen.lines[0])
+
+
+@pytest.mark.parametrize("columns", [80, 40])
+def test_layers_of_a_pull_are_seen_to_come(
+    on_terminal, write_config, gateway, push_image, make_layer, columns
+):
+    # Bytes that do not shrink, so that the gateway has something to fetch.
+    blobs = [make_layer((f"f{number}", os.urandom(3_000_000))) for number in range(4)]
+    image = push_image(f"cli/layers{columns}:1", blobs)
+
+    seen = on_terminal("pull", image.name, config=write_config(gateway.url), columns=columns)
+
+    assert seen.code == 0
+    assert "status: READY" in "".join(seen.lines)
+    assert "cli/layers" in seen.written
+
+
+def test_failed_pull_on_a_terminal_ends_with_its_reason(on_terminal, write_config, gateway):
+    seen = on_terminal("pull", "cli/missing:3", config=write_config(gateway.url), columns=120)
+
+    assert seen.code == 1
+    assert seen.lines[0].endswith("status: FAILURE")
+    # The stage is told where the pull was seen in one.
+    assert re.match(
+        r"shifterimg: docker:cli/missing:3: (PULLING failed: )?there is no ", seen.lines[1]
+    )
 
 
 @pytest.fixture

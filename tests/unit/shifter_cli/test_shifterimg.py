@@ -112,14 +112,26 @@ def test_lookup_without_a_gateway_that_answers_can_be_told_from_a_refusal(run, g
     assert [silent.stdout, broken.stdout, refused.stdout] == ["", "", ""]
 
 
-def test_failed_pull_gives_the_reason_on_stderr_and_exit_code_1(run, gateway):
+def test_failed_pull_gives_stage_and_reason_on_stderr_and_exit_code_1(run, gateway):
     gateway.answer({"status": "PULLING"}, FAILED)
 
     result = run("pull", "x:1")
 
     assert result.code == 1
     assert result.stdout.endswith("Pulling Image: docker:x:1, status: FAILURE\n")
-    assert result.stderr == "shifterimg: docker:x:1: registry.example: no tag 'x' in app\n"
+    assert result.stderr == (
+        "shifterimg: docker:x:1: PULLING failed: registry.example: no tag 'x' in app\n"
+    )
+
+
+def test_quiet_pull_says_nothing_but_why_it_failed(run, gateway):
+    gateway.answer({"status": "PULLING"}, FAILED, READY)
+
+    failed, ready = run("pull", "--quiet", "x:1"), run("pull", "-q", "x:1")
+
+    assert (failed.code, failed.stdout) == (1, "")
+    assert "no tag 'x' in app" in failed.stderr
+    assert (ready.code, ready.stdout, ready.stderr) == (0, "", "")
 
 
 def test_failed_pull_without_wait_exits_with_1(run, gateway):
