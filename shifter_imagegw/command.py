@@ -8,6 +8,7 @@ import click
 from shifter_common.errors import ShifterError
 from shifter_imagegw.commands import admin
 from shifter_imagegw.commands.config_check import check
+from shifter_imagegw.commands.config_show import show
 from shifter_imagegw.commands.index import index
 from shifter_imagegw.commands.serve import api, serve
 
@@ -41,6 +42,7 @@ def config() -> None:
 
 
 config.add_command(check)
+config.add_command(show)
 main.add_command(serve)
 main.add_command(api)
 main.add_command(index)

@@ -130,10 +130,11 @@ ONLY_IMPORTER = {
         f"shifter_imagegw/registry/{module}.py"
         for module in ("addresses", "endpoint", "patience", "transport")
     },
-    "pyroute2": {"shifter_cli/addresses.py"},
+    "pyroute2": {"shifter_cli/administration/addresses.py"},
     "cryptography": {"shifter_imagegw/credentials.py", "shifter_imagegw/tokens.py"},
     "elftools": {"shifter_cli/modules/elf.py"},
     "subprocess": {
+        "shifter_cli/administration/gateway_program.py",
         "shifter_cli/logins/helper.py",
         "shifter_cli/modules/image_files.py",
         *(f"shifter_cli/submission/{module}.py" for module in ("launcher", "ssh_key")),

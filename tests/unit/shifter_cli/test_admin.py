@@ -59,7 +59,7 @@ def mpich(tmp_path) -> Path:
     [
         ((), "must specify a command; commands are "),
         (("frobnicate",), "no such command: 'frobnicate'"),
-        (("config",), "must specify a command; commands are check"),
+        (("config",), "must specify a command; commands are check, show"),
         (("module", "frob"), "no such command: 'frob'; commands are check, prepare"),
         (("module", "prepare", "--from", "/"), "Missing argument"),
         (("module", "prepare", "lam", "--from", "/"), "'lam' is not one of 'mpich'"),

@@ -58,7 +58,7 @@ def of_name(name: str) -> set[str]:
         return set()
 
 
-@click.command("addresses", epilog=_EXAMPLES)
+@click.command("addresses", epilog=_EXAMPLES, short_help="List how other nodes reach this one.")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 def command(names: tuple[str, ...], as_json: bool) -> int:

@@ -156,7 +156,7 @@ def _into(wish: Wish, load: LoadConfig) -> Path:
 
 
 def _modules_of(installed: Path) -> Path:
-    """Where modules are made; /usr is the packages', and nothing that is made here belongs there."""
+    """Where modules are made; /usr is the packages', and nothing made here belongs there."""
     return (Path("/opt/shifter") if installed == Path("/usr") else installed) / "modules"
 
 

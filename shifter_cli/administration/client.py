@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The image gateway as an administrator sees it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from shifter_cli.errors import GatewayAnswerError
+from shifter_cli.exchange import Answer
+from shifter_cli.gateway import GatewayClient
+from shifter_common import munge
+from shifter_common.reference import ImageReference
+from shifter_runtime.config import RuntimeConfig
+
+Row = Mapping[str, Any]
+
+
+class AdminClient(GatewayClient):
+    """Asks what only administrators may; others are refused with the gateway's words."""
+
+    def jobs(self) -> list[Row]:
+        """Every pull, import and removal that has not ended well, as the gateway describes it."""
+        return self._rows("queue", f"cannot list the jobs of {self._system}")
+
+    def users(self) -> list[Row]:
+        """What each user's images take."""
+        return self._rows("users", f"cannot list the users of {self._system}")
+
+    def stats(self, days: int) -> Row:
+        """The usage history of the last days."""
+        failing = f"cannot show what was used on {self._system}"
+        answer = self._ask("GET", failing, f"{self._path('stats')}?days={days}")
+        return _object(answer)
+
+    def cancel(self, reference: ImageReference) -> Row:
+        """End a pull or an import that waits or runs."""
+        path = self._path("cancel", reference)
+        return _object(self._ask("POST", f"cannot cancel {reference}", path))
+
+    def requeue(self, reference: ImageReference) -> Row:
+        """Start a job that failed, or that is stuck, again."""
+        path = self._path("requeue", reference)
+        return _object(self._ask("POST", f"cannot requeue {reference}", path))
+
+    def _rows(self, verb: str, failing: str) -> list[Row]:
+        answer = self._ask("GET", failing, self._path(verb))
+        rows = _object(answer).get("list")
+        if not isinstance(rows, list):
+            raise GatewayAnswerError(f"the image gateway {answer.url} answered without a list")
+        return [row for row in rows if isinstance(row, dict)]
+
+
+def connect(config: RuntimeConfig) -> AdminClient:
+    return AdminClient(
+        config.image_gateway,
+        config.system,
+        encode=lambda payload: munge.encode(payload, socket=config.munge_socket or None),
+        timeout=config.gateway_timeout,
+    )
+
+
+def _object(answer: Answer) -> Row:
+    try:
+        content = json.loads(answer.text)
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise GatewayAnswerError(f"the image gateway {answer.url} did not answer with an object")
+    return content
