@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""How both commands end: what failed in words on standard error, and an exit status that tells."""
+"""How both commands end: what failed in words on standard error, and an exit status that tells.
+
+docs/exit-codes.md lists the statuses.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import click
 
 from shifter_cli import output
 from shifter_cli.errors import PullFailedError
+from shifter_common import defects
 from shifter_common.errors import ShifterError
 
 _FAILED = 1
@@ -21,7 +25,7 @@ _INTERRUPTED = 130  # as shells say for SIGINT
 def run(
     group: click.Group, name: str, settings: object, arguments: Sequence[str] | None
 ) -> NoReturn:
-    """Run `group` as the program `name`: 0, 1 for a failure, 130 when interrupted, or its own."""
+    """Run `group` as the program `name`: 0, 1, 70 for a defect, 130 for Ctrl-C, or its own."""
     for stream in (sys.stdout, sys.stderr):
         # Names from elsewhere must not break the output of a machine with a plain locale.
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
@@ -32,8 +36,11 @@ def _status(
     group: click.Group, name: str, settings: object, arguments: Sequence[str] | None
 ) -> int:
     try:
-        return int(group.main(arguments, name, obj=settings, standalone_mode=False) or 0)
-    except click.Abort:
+        status = int(group.main(arguments, name, obj=settings, standalone_mode=False) or 0)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # when the interpreter ends, it would be too late for words
+        return status
+    except (click.Abort, KeyboardInterrupt):
         return _INTERRUPTED
     except click.ClickException as error:
         words = " ".join(error.format_message().split())  # click spreads choices over lines
@@ -44,6 +51,14 @@ def _status(
         output.show_errors([error], name)
     except OSError as error:  # all others were given words where they are known
         output.complain(f"cannot write the output: {error.strerror}", name)
-        # What is left in the buffer would fail once more when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
+    except Exception as error:
+        output.complain("\n".join(defects.lines(error, os.environ)), name)
+        return defects.STATUS
     return _FAILED
+
+
+def _forget_output() -> None:
+    """What is left in the buffer would fail once more when the interpreter ends."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,8 +3,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from typing import Any
+
 import click
 
+from shifter_common import defects
 from shifter_common.errors import ShifterError
 from shifter_imagegw.commands import admin
 from shifter_imagegw.commands.config_check import check
@@ -14,13 +19,28 @@ from shifter_imagegw.commands.serve import api, serve
 
 
 class GatewayGroup(click.Group):
-    """Shows any `ShifterError` the way click shows its own errors."""
+    """Shows any `ShifterError` the way click shows its own errors, and never a traceback."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - click's own
+        try:
+            return super().main(*arguments, **options)
+        except OSError as error:  # all others were given words where they are known
+            _complain(f"Error: cannot write the output: {error.strerror}")
+            sys.exit(1)
+        except Exception as error:
+            _complain("Error: " + "\n".join(defects.lines(error, os.environ)))
+            sys.exit(defects.STATUS)
 
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except ShifterError as error:
             raise click.ClickException(str(error)) from error
+
+
+def _complain(text: str) -> None:
+    if sys.stderr is not None:  # closed by the caller
+        print(text, file=sys.stderr, flush=True)
 
 
 @click.group(cls=GatewayGroup)

@@ -10,13 +10,18 @@ gc.disable()  # it would look for garbage in what lives as long as this process 
 directory = __file__.rpartition("/shifter_runtime/")[0]
 sys.path.insert(0, directory)
 
-from shifter_runtime import bundle  # noqa: E402
-
 try:
+    from shifter_runtime import bundle
+
     bundle.use(directory)
 
     from shifter_runtime.main import main
 except MemoryError:
     sys.exit("shifter: out of memory: the limits of this process leave too little to start")
+except Exception as error:
+    sys.exit(
+        f"shifter: the installation in {directory} is damaged ({error}): ask the administrator to "
+        "install Shifter again"
+    )
 
 main(sys.argv[1:])

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import os
+
 from shifter_common.keyvalue import WHITE_SPACE
+from shifter_runtime import trust
 from shifter_runtime.errors import SetupError
 
 TYPE_CHECKING = False
@@ -90,6 +93,19 @@ def make(
         unset=config.site_env_unset,
     ).apply(variables)
     return variables
+
+
+def read_env_file(path: str) -> list[tuple[str, str]]:
+    """The variables in a file of the user's, read as the user and inside the container."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            text = trust.read_all(fd, f"env-file {path!r}").decode("utf-8", "surrogateescape")
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise SetupError(f"cannot read env-file {path!r}: {error.strerror}") from error
+    return parse_env_file(text, path)
 
 
 def parse_env_file(text: str, path: str) -> list[tuple[str, str]]:

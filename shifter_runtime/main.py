@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import time
 
+from shifter_common import defects
 from shifter_common.errors import ShifterError
 from shifter_runtime import VERSION, identity, lookup, node, process, trust, udi_config
 from shifter_runtime import config as configs
@@ -34,8 +35,10 @@ def main(arguments: list[str]) -> NoReturn:
     """Run what the launcher passes: udiRoot.conf, environment, state of signals, user's words."""
     config_path, environment, ignored, blocked, *words = arguments
     process.let_interrupts_through(ignored=ignored, blocked=blocked)
+    variables: dict[str, str] = {}
     try:
-        status = run(config_path, words, _read_environment(int(environment)), ignored)
+        variables = _read_environment(int(environment))
+        status = run(config_path, words, variables, ignored)
     except UsageError as error:
         _show_usage()
         status = _fail(error, _FAILED)
@@ -46,9 +49,9 @@ def main(arguments: list[str]) -> NoReturn:
     except MemoryError:
         _say("out of memory: the limits of this process, or of its job, leave too little to start")
         status = _FAILED
-    except Exception as error:  # a defect of ours, which no user should have to read a trace of
-        _say(f"internal error, please report it: {type(error).__name__}: {error}")
-        status = _FAILED
+    except Exception as error:
+        _say("\n".join(defects.lines(error, variables)))
+        status = defects.STATUS
     os._exit(status)
 
 
@@ -177,7 +180,7 @@ def _environment(
         image.metadata,
         config,
         modules=[module.variables for module in modules],
-        env_file=[pair for path in request.env_file for pair in _read_env_file(path)],
+        env_file=[pair for path in request.env_file for pair in environments.read_env_file(path)],
     )
 
 
@@ -307,19 +310,6 @@ def _read_environment(fd: int) -> dict[str, str]:
     os.close(fd)
     pairs = (os.fsdecode(entry).partition("=") for entry in content.split(b"\0"))
     return {name: value for name, separator, value in pairs if name and separator}
-
-
-def _read_env_file(path: str) -> list[tuple[str, str]]:
-    """The variables in a file of the user's, read as the user and inside the container."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            text = trust.read_all(fd, f"env-file {path!r}").decode("utf-8", "surrogateescape")
-        finally:
-            os.close(fd)
-    except OSError as error:
-        raise SetupError(f"cannot read env-file {path!r}: {error.strerror}") from error
-    return environments.parse_env_file(text, path)
 
 
 # What few launches show is made by modules that the others do not load.

@@ -17,6 +17,7 @@ from shifter_cli import output
 from shifter_cli.session import Session
 from shifter_cli.submission.errors import SubmissionError
 from shifter_cli.submission.options import Wish
+from shifter_common import defects
 from shifter_common.errors import ShifterError
 from shifter_common.reference import ImageReference
 
@@ -49,8 +50,9 @@ def _status(config_path: str, words: Sequence[str]) -> int:
         return _INTERRUPTED
     except OSError as error:  # all others were given words where they are known
         _say(f"cannot hand the answer over: {error.strerror}")
-    except Exception as error:  # a defect of ours, which no user should have to read a trace of
-        _say(f"internal error, please report it: {type(error).__name__}: {error}")
+    except Exception as error:
+        _say("\n".join(defects.lines(error, os.environ)))
+        return defects.STATUS
     else:
         return 0
     return _FAILED

@@ -51,10 +51,7 @@ class Readiness:
                 if record.state is PullState.PENDING and record.last_pull is not None
             ]
             if waits and max(waits) > _LATE_SECONDS:
-                found[system] = (
-                    f"{jobs} jobs wait for a worker, the oldest for {max(waits):.0f} s: "
-                    "is one of this system running, and is it busy?"
-                )
+                found[system] = _lateness(jobs, max(waits))
         return found
 
     def _checks(self) -> dict[str, Callable[[], None]]:
@@ -97,3 +94,10 @@ def _failure_of(check: Callable[[], None]) -> str | None:
     except (ShifterError, MungeError) as error:
         return without_secrets(error)
     return None
+
+
+def _lateness(jobs: int, seconds: float) -> str:
+    return (
+        f"{jobs} jobs wait for a worker, the oldest for {seconds:.0f} s: "
+        "is one of this system running, and is it busy?"
+    )

@@ -346,8 +346,8 @@ class RegistryClient:
 
     def _refusal(self, answer: Answer, what: str) -> RegistryError:
         if answer.origin != self.endpoint.origin:
-            what = f"{what} cannot be had from {answer.origin}, where the registry keeps it"
-            return status_error(answer, what, "try again later")
+            failure = f"{what} cannot be had from {answer.origin}, where the registry keeps it"
+            return status_error(answer, failure, "try again later")
         if answer.status in (401, 403):
             hint = self._authorizer.hint()
             return status_error(

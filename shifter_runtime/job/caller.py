@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 
+from shifter_common import defects
 from shifter_common.errors import ShifterError
 from shifter_runtime import VERSION, identity, process_calls
 from shifter_runtime.errors import NotPermittedError, UsageError
@@ -25,6 +26,7 @@ def end(
     program: str, run: Callable[[], None], statuses: Mapping[type[ShifterError], int]
 ) -> NoReturn:
     """Run, and end this process with the exit code that says how it went; some errors have one."""
+    environment = dict(os.environ)
     try:
         run()
         status = 0
@@ -32,12 +34,22 @@ def end(
         say(program, f"{error}; {program} --help says more")
         status = _WRONG_USAGE
     except (ShifterError, OSError) as error:
-        say(program, str(error))
+        say(program, words_of(error))
         own = [code for kind, code in statuses.items() if isinstance(error, kind)]
         status = own[0] if own else _FAILED
     except KeyboardInterrupt:
         status = _INTERRUPTED
+    except Exception as error:
+        say(program, "\n".join(defects.lines(error, environment)))
+        status = defects.STATUS
     os._exit(status)
+
+
+def words_of(error: ShifterError | OSError) -> str:
+    """The text of an error of ours; what the system refused, in its words."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    return f"cannot use {error.filename}: {error.strerror}" if error.filename else error.strerror
 
 
 def answers_itself(program: str, chosen: Options | BatchOptions, usage: str) -> bool:

@@ -82,7 +82,7 @@ static int put_environment_aside(void)
 	int fd = (int)syscall(SYS_memfd_create, "environment", MFD_ALLOW_SEALING);
 
 	if (fd < 0)
-		err(EXIT_FAILURE, "memfd_create");
+		err(EXIT_FAILURE, "cannot put the environment aside");
 	for (char **variable = environ; *variable != NULL; variable++)
 		write_all(fd, *variable, strlen(*variable) + 1);
 	if (fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
@@ -114,7 +114,8 @@ static int batch_system_descriptor(void)
 static void close_range_or_die(unsigned int first, unsigned int last)
 {
 	if (first <= last && syscall(SYS_close_range, first, last, 0) < 0)
-		err(EXIT_FAILURE, "close_range (Linux 5.12 or later is needed)");
+		err(EXIT_FAILURE, "cannot close what the caller left open (Linux 5.12 or newer is "
+		    "needed)");
 }
 
 static void close_inherited_files(int kept, int other)
@@ -191,5 +192,5 @@ int main(int argc, char **argv)
 	environment = put_environment_aside();
 	close_inherited_files(environment, batch_system_descriptor());
 	execve(SHIFTER_PYTHON, runtime_command(environment, argc, argv), SAFE_ENVIRONMENT);
-	err(EXIT_FAILURE, "%s", SHIFTER_PYTHON);
+	err(EXIT_FAILURE, "cannot run %s", SHIFTER_PYTHON);
 }

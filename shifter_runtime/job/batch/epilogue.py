@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 
+from shifter_common import defects
 from shifter_common.errors import ShifterError
 from shifter_runtime.errors import SetupError
 from shifter_runtime.job import unsetup_root
@@ -14,6 +15,7 @@ from shifter_runtime.job.caller import (
     require_root,
     say,
     take_known_surroundings,
+    words_of,
 )
 
 TYPE_CHECKING = False
@@ -34,7 +36,10 @@ def main(config_path: str, words: list[str]) -> NoReturn:
         run(config_path, chosen, environment)
         status = 0
     except (ShifterError, OSError) as error:
-        say(_PROGRAM, options.shortened(str(error)))
+        say(_PROGRAM, options.shortened(words_of(error)))
+        status = chosen.fail_status
+    except Exception as error:
+        say(_PROGRAM, "\n".join(defects.lines(error, environment)))
         status = chosen.fail_status
     os._exit(status)
 

@@ -104,7 +104,7 @@ def test_a_value_of_a_hundred_thousand_bytes_is_told_off_or_used(node, option):
     done = node.run(f"{option}", "x" * 100_000, "true")
 
     assert done.returncode in (0, 1, 127)
-    assert "internal error" not in done.stderr and "Traceback" not in done.stderr
+    assert "a defect of Shifter" not in done.stderr and "Traceback" not in done.stderr
 
 
 # What an odd number could make of the launcher's own descriptors.
@@ -190,7 +190,7 @@ def test_a_launch_with_tight_limits_works_or_leaves_nothing_behind(node, name):
     done = node.run("id", "-u", preexec_fn=LIMITS[name])
 
     assert (done.returncode == 0) == (done.stdout == f"{ALICE}\n")
-    assert "internal error" not in done.stderr
+    assert "a defect of Shifter" not in done.stderr
     # That no mount and no loop device is left, the fixture `node` asserts.
     assert node.run("true").returncode == 0
 

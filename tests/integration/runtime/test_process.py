@@ -252,4 +252,4 @@ def test_a_process_without_memory_is_told_in_words(node):
         told.add(done.stderr)
 
     assert not any("Traceback" in text and "shifter_runtime" in text for text in told)
-    assert not any("internal error" in text for text in told)
+    assert not any("a defect of Shifter" in text for text in told)
