@@ -215,8 +215,10 @@ class _Reader:
                     return module.functions[name]
                 if owner in module.imports:
                     return self._in_module(".".join(module.imports[owner]), name)
+            # Of an object that nobody knows: a class beside it, or the only one that has this.
+            near = [each for each in module.functions.get(name, []) if each.is_method]
             found = self._by_name.get(name, [])
-            return found if len(found) == 1 and found[0].is_method else []
+            return near or (found if len(found) == 1 and found[0].is_method else [])
         return []
 
     def _imported(self, module: _Module, name: str) -> list[_Function]:
