@@ -38,14 +38,14 @@ _SPEAKING = {
 }
 _LISTS = {"notes"}  # attributes that gather what will be shown
 _FIELDS = {"error", "status_message"}  # of a document or an answer
-# Functions that make nothing but sentences: module below the root, name or "*".
+# Functions that make nothing but sentences: where the module is, name or "*".
 _SENTENCES = {
     ("shifter_runtime/config_findings.py", "*"),
     ("shifter_runtime/job/differences.py", "*"),
     ("shifter_imagegw/commands/config_check.py", "doubts"),
     ("shifter_imagegw/operation/readiness.py", "_lateness"),
-    ("shifter_cli/module_commands.py", "_doubts"),
-    ("shifter_cli/submission/volumes.py", "_doubt"),
+    ("shifter_cli/", "_doubts"),
+    ("shifter_cli/", "_doubt"),
     ("shifter_runtime/config.py", "_lacking"),
 }
 # Tables of sentences, and functions that look one up.
@@ -159,8 +159,11 @@ class _Reader:
                     yield ast.Constant(text, lineno=node.lineno)
 
     def _is_sentence(self, module: _Module, function: _Function) -> bool:
-        listed = {(module.name, "*"), (module.name, function.node.name)} & _SENTENCES
-        return bool(listed) or function.is_source
+        listed = any(
+            module.name.startswith(place) and name in ("*", function.node.name)
+            for place, name in _SENTENCES
+        )
+        return listed or function.is_source
 
     def _spoken(
         self, module: _Module, call: ast.Call, inside: _Function | None
