@@ -300,6 +300,7 @@ class Cluster:
         accounts.write(etc / "accounts")
         gateway.write_config(etc, self.prefix)
         hosts = [("127.0.0.1", "localhost"), (ADDRESS, "gfs")]
+        hosts.append((_CONTROL, gateway.PRIVATE_REGISTRY))
         hosts += [(node.address, name) for name, node in self._nodes.items()]
         (etc / "hosts").write_text("".join(f"{address} {name}\n" for address, name in hosts))
         slurm.write_config(directory / "etc/slurm", len(self.nodes))

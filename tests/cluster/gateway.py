@@ -17,10 +17,16 @@ from tests.cluster.accounts import GATEWAY
 from tests.cluster.node import Node
 from tests.cluster.places import PLACE, Place, World, inside
 from tests.integration.conftest import Registry, require_program, wait_until
+from tests.integration.registry.real_registry import Authority
 from tests.mongodb import find_mongod
 
 SYSTEM = "cluster"
 URL = "http://ctl:5000"
+
+# Whoever needs a registry with passwords starts one of this name on the control node, with the
+# certificate and the key of its name that are beside the configuration.
+PRIVATE_REGISTRY, PRIVATE_DIRECTORY = "registry.example.org", "registry"
+_AUTHORITY = f"{PRIVATE_DIRECTORY}/public/ca.crt"
 
 _MONGO, _REDIS, _REGISTRY, _API = 27017, 6379, 5001, 5000
 
@@ -129,6 +135,8 @@ _REGISTRY_CONFIG = {
 
 def write_config(directory: Path, prefix: Path) -> None:
     """imagemanager.json and its key, which only the gateway's account reads."""
+    (directory / PRIVATE_DIRECTORY).mkdir()
+    Authority.create(directory / PRIVATE_DIRECTORY).issue(PRIVATE_REGISTRY)
     config = {
         "MongoDBURI": f"mongodb://127.0.0.1:{_MONGO}/",
         "MongoDB": "Shifter",
@@ -140,8 +148,11 @@ def write_config(directory: Path, prefix: Path) -> None:
         "ExpandDirectory": "/var/lib/shifter/expand",
         "PullUpdateTimeout": 0,
         "LogFormat": "json",
+        "ImportUsers": "all",
+        "Metrics": True,
         "Locations": {
-            "default": {"remotetype": "dockerv2", "url": f"http://127.0.0.1:{_REGISTRY}"}
+            "default": {"remotetype": "dockerv2", "url": f"http://127.0.0.1:{_REGISTRY}"},
+            PRIVATE_REGISTRY: {"authMethod": "basic", "sslcacert": f"{prefix}/etc/{_AUTHORITY}"},
         },
         "Platforms": {
             SYSTEM: {

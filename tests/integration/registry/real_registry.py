@@ -69,7 +69,7 @@ class Authority:
         return authority
 
     def issue(self, name: str) -> tuple[Path, Path]:
-        """A certificate for 127.0.0.1 and localhost, and its key."""
+        """A certificate for 127.0.0.1, localhost and a host of this name, and its key."""
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         certificate = _certificate(_name(name), self.certificate.subject, key, self.key)
         certificate_file = self.directory / f"{name}.crt"
@@ -99,6 +99,9 @@ def _certificate(
 ) -> x509.Certificate:
     now = datetime.datetime.now(datetime.UTC)
     names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    own_name = str(subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
+    if "." in own_name:
+        names.append(x509.DNSName(own_name))
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
