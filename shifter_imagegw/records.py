@@ -8,6 +8,8 @@ import enum
 from collections.abc import Mapping
 from typing import Any
 
+from shifter_imagegw.details import ImageDetails, LayerProgress
+
 MISSING = "MISSING"
 
 
@@ -40,12 +42,22 @@ IN_FLIGHT = frozenset(
 )
 
 
+class JobKind(enum.StrEnum):
+    """What a job in the queue is to do; the values are those of the wire."""
+
+    PULL = "pull"
+    IMPORT = "import"
+    REMOVAL = "removal"
+    ACL = "acl"
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageRecord:
     """One document of the catalog: an image that is ready, or a pull on its way there.
 
     A record is born by a pull (`pull_tag` set, no `image_id`). When the pull ends, it becomes the
     image's record, or, where that image was there already, disappears in favour of the older one.
+    A change of who may read an image is a job, and so a record, of its own, which ends with it.
     Times are seconds since the epoch.
     """
 
@@ -79,6 +91,19 @@ class ImageRecord:
     digest: str | None = None  # `sha256:…` of what it was made of: a manifest, an imported file
     source_path: str | None = None  # of an import: the file or directory on the gateway's host
     source_format: str | None = None  # of an import: what the user said that is
+    since: float | None = None  # when this, or its removal, was asked for
+    layers: tuple[LayerProgress, ...] | None = None  # of a pull that fetches just now
+    acl_image: str | None = None  # of a change of lists: the id of the image that is to get them
+    acl_set: float | None = None  # when such a change of this image's lists ended
+
+    @property
+    def kind(self) -> JobKind:
+        """What its job does, or did last."""
+        if self.acl_image is not None:
+            return JobKind.ACL
+        if self.image_id is not None and self.state in (PullState.EXPIRING, PullState.FAILURE):
+            return JobKind.REMOVAL
+        return JobKind.IMPORT if self.is_import else JobKind.PULL
 
     @property
     def is_import(self) -> bool:
@@ -121,6 +146,11 @@ class ImageRecord:
             "arch": self.architecture,
         }
 
+    def layers_to_wire(self) -> dict[str, Any]:
+        """How far a pull is, layer by layer."""
+        layers = None if self.layers is None else [layer.to_wire() for layer in self.layers]
+        return {"layers_progress": layers}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NewPull:
@@ -136,6 +166,7 @@ class NewPull:
     sealed_credentials: str | None = None  # see credentials.py; gone when the pull ends
     source_path: str | None = None  # of an import
     source_format: str | None = None
+    acl_image: str | None = None  # of a change of lists: the id of the image
 
     @property
     def private(self) -> bool | None:
@@ -238,6 +269,7 @@ class PublishedImage:
     size: int
     expiration: float | None
     digest: str | None = None
+    details: ImageDetails | None = None  # kept apart from the record
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -274,11 +306,11 @@ def acl_after_pull(
       So is one of other content where the registry asks for credentials: who was let in to the
       one has not proved anything about the other.
     """
-    asked = _acl_of(pull)
+    asked = acl_of(pull)
     puller = Acl(users=() if pull.puller is None else (pull.puller,))
     if existing is None or _has_lists_of_its_own(existing, pull, image_id, private):
         return asked or (puller if private else asked)
-    known = _acl_of(existing)
+    known = acl_of(existing)
     if existing.puller is not None and existing.puller == pull.puller:
         return asked or known or (puller if private else known)
     if not private and not existing.is_restricted:
@@ -296,7 +328,8 @@ def _has_lists_of_its_own(
     return private or (existing.is_import and not pull.is_import)
 
 
-def _acl_of(record: ImageRecord) -> Acl:
+def acl_of(record: ImageRecord) -> Acl:
+    """The lists of a record."""
     return Acl(users=record.user_acl or (), groups=record.group_acl or ())
 
 

@@ -12,8 +12,10 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
 from shifter_common.errors import InvalidReferenceError
+from shifter_imagegw.api.images import images
 from shifter_imagegw.api.openapi import openapi
 from shifter_imagegw.api.operation import operation
+from shifter_imagegw.api.queue import queue
 from shifter_imagegw.api.views import api
 from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.config import GatewayConfig
@@ -53,7 +55,8 @@ def create_app(
     app.url_map.strict_slashes = False
     app.extensions["shifter_service"] = Service(config, catalog, sealer, nudge=nudge)
     app.extensions["shifter_authenticator"] = Authenticator(config)
-    app.register_blueprint(api)
+    for routes in (api, images, queue):
+        app.register_blueprint(routes)
     app.register_blueprint(operation(config, catalog))
     app.register_blueprint(openapi)
     visits = Visits(config, catalog, sealer)

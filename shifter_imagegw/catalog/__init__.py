@@ -9,10 +9,11 @@ anything.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Protocol
 
+from shifter_imagegw.details import ImageDetails, LayerProgress
 from shifter_imagegw.records import (
     Claim,
     Holding,
@@ -76,6 +77,9 @@ class Catalog(Protocol):
     def count_claimable(self, systems: Collection[str], now: float) -> Mapping[str, int]:
         """How many jobs `claim` would give now, by system; those with none are left out."""
 
+    def find_details(self, system: str, image_id: str) -> ImageDetails | None:
+        """What `publish` was told of an image beside its record; older gateways kept nothing."""
+
     def list_lookups(self, system: str, limit: int) -> list[Lookup]:
         """The last `limit` lookups of a system, oldest first."""
 
@@ -103,6 +107,20 @@ class Catalog(Protocol):
 
         Does nothing where it is not READY any more; with `expired_at`, neither where its
         expiration has been moved beyond that time since the record was read.
+        """
+
+    def cancel(self, record: ImageRecord, reason: str, now: float) -> bool:
+        """End a job with FAILURE, whoever works on it; False where there is nothing to end.
+
+        Whoever works on it meets `LeaseLostError` with its next write. A removal ends with READY
+        if nobody has begun it; one that was begun goes on: the answer is False.
+        """
+
+    def requeue(self, record: ImageRecord, sealed_credentials: str | None, now: float) -> bool:
+        """Have a job done anew that has failed or is stuck; its tries are counted anew, too.
+
+        Whoever works on it meets `LeaseLostError`. False where the job is gone, or another of the
+        same name is in flight.
         """
 
     def arm_expiration(self, record: ImageRecord, expiration: float) -> None:
@@ -163,8 +181,9 @@ class Catalog(Protocol):
         *,
         bytes_done: int | None = None,
         bytes_total: int | None = None,
+        layers: Sequence[LayerProgress] | None = None,
     ) -> None:
-        """Say how far a pull is; byte counts that are not given are forgotten."""
+        """Say how far a pull is; counts that are not given are forgotten."""
 
     def publish(self, claim: Claim, image: PublishedImage, now: float) -> ImageRecord:
         """End a pull with READY.
@@ -173,8 +192,19 @@ class Catalog(Protocol):
         system, disappears into the older record, whose last_pull, ACLs and privacy are set anew.
         Who may read it afterwards is what `records.acl_after_pull` says (the .meta file must say
         the same). The tag is moved: taken from every other record of the system and type, added
-        to this one. EXPIRED and EXPIRING records of the same content are removed.
+        to this one. EXPIRED and EXPIRING records of the same content are removed. `details` are
+        kept until the image is removed.
         """
+
+    def set_acl(self, claim: Claim) -> ImageRecord:
+        """Give the image of a change of lists the job's lists; its READY record.
+
+        The job goes on: `finish_acl` ends it. The lists are those of all formats of the image,
+        which share a .meta file. `PullError` where the image is not READY any more.
+        """
+
+    def finish_acl(self, claim: Claim, now: float) -> None:
+        """End a change of lists: its record goes, and the image's `acl_set` is `now`."""
 
     def fail(self, claim: Claim, reason: str) -> None:
         """End a job with FAILURE; `reason` becomes status_message."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from operator import itemgetter
 from typing import Any
@@ -14,8 +14,8 @@ from pymongo import ReturnDocument
 from pymongo import collection as pymongo_collection
 from pymongo.errors import DuplicateKeyError
 
+from shifter_imagegw.catalog import mongo_holds, mongo_jobs, mongo_start
 from shifter_imagegw.catalog import mongo_publishing as publishing
-from shifter_imagegw.catalog import mongo_start
 from shifter_imagegw.catalog.mongo_connection import QUICK, MongoConnection
 from shifter_imagegw.catalog.mongo_documents import (
     ENDED,
@@ -28,13 +28,14 @@ from shifter_imagegw.catalog.mongo_documents import (
     new_document,
     progress,
     record_of,
+    removal,
     state_of,
 )
 from shifter_imagegw.catalog.mongo_publishing import READY, lease_lost, owned
 from shifter_imagegw.catalog.mongo_tags import moves_of
 from shifter_imagegw.catalog.mongo_turns import claimable, elect, next_jobs
 from shifter_imagegw.catalog.mongo_usage import MongoUsage
-from shifter_imagegw.errors import LeaseLostError
+from shifter_imagegw.details import ImageDetails, LayerProgress
 from shifter_imagegw.records import (
     Claim,
     ImageRecord,
@@ -50,12 +51,11 @@ Images = pymongo_collection.Collection[Document]
 
 _FAILURE = PullState.FAILURE.value
 _EXPIRED = PullState.EXPIRED.value
-_EXPIRING = PullState.EXPIRING.value
 
 
 class MongoCatalog(MongoUsage):
-    """The `Catalog` protocol on MongoDB, collections `images`, `metrics`, `agreements` and
-    those of `MongoUsage`.
+    """The `Catalog` protocol on MongoDB, collections `images`, `details`, `metrics`, `agreements`
+    and those of `MongoUsage`.
 
     Safe to share between threads and to carry through fork(); raises `CatalogError`. Each change
     is one atomic change of one document, so that the server need not be in a replica set; how
@@ -156,6 +156,10 @@ class MongoCatalog(MongoUsage):
             )
             return {group["_id"]: group["count"] for group in groups}
 
+    def find_details(self, system: str, image_id: str) -> ImageDetails | None:
+        with self._using("details") as details:
+            return mongo_jobs.find_details(details, system, image_id)
+
     def list_lookups(self, system: str, limit: int) -> list[Lookup]:
         if limit <= 0:
             return []  # which MongoDB takes for no limit at all
@@ -192,9 +196,15 @@ class MongoCatalog(MongoUsage):
                 # Else an older image, from which a publisher that died did not take it any more,
                 # would be found by the tag once this one is gone.
                 publishing.settle_tag(images, record.system, move.image_type, move.tag)
-            images.update_one(
-                ready, {"$set": {"status": _EXPIRING, "status_message": _EXPIRING, "attempts": 0}}
-            )
+            images.update_one(ready, {"$set": removal(time.time())})
+
+    def cancel(self, record: ImageRecord, reason: str, now: float) -> bool:
+        with self._using("images") as images:
+            return mongo_jobs.cancel(images, record, reason, now)
+
+    def requeue(self, record: ImageRecord, sealed_credentials: str | None, now: float) -> bool:
+        with self._using("images") as images:
+            return mongo_jobs.requeue(images, record, sealed_credentials, now)
 
     def arm_expiration(self, record: ImageRecord, expiration: float) -> None:
         with self._using("images") as images:
@@ -260,17 +270,7 @@ class MongoCatalog(MongoUsage):
 
     def hold(self, claim: Claim, image_id: str, now: float) -> bool:
         with self._using("images") as images:
-            while True:
-                try:
-                    changed = images.update_one(owned(claim), {"$set": {"holds": image_id}})
-                except DuplicateKeyError:
-                    if not _end_hold(images, claim, image_id, now):
-                        return False
-                    continue
-                if not changed.matched_count:
-                    raise lease_lost(claim)
-                _require_not_ready_again(images, claim)
-                return True
+            return mongo_holds.hold(images, claim, image_id, now)
 
     def report(
         self,
@@ -280,8 +280,10 @@ class MongoCatalog(MongoUsage):
         *,
         bytes_done: int | None = None,
         bytes_total: int | None = None,
+        layers: Sequence[LayerProgress] | None = None,
     ) -> None:
-        counts = {"bytes_done": bytes_done, "bytes_total": bytes_total}
+        counts: Document = {"bytes_done": bytes_done, "bytes_total": bytes_total}
+        counts["layers"] = None if layers is None else [layer.to_wire() for layer in layers]
         known = {name: count for name, count in counts.items() if count is not None}
         forgotten = {name: "" for name in counts.keys() - known.keys()}
         self._write_as_owner(
@@ -292,8 +294,22 @@ class MongoCatalog(MongoUsage):
 
     def publish(self, claim: Claim, image: PublishedImage, now: float) -> ImageRecord:
         number = self._next_move()
+        content = publishing.ready_content(claim.record.system, image.image_id, image.format)
+        with self._using("images") as images:
+            is_new = images.find_one(content, {"_id": True}) is None
+        # First, as this can be done again and again, and the rest cannot.
+        with self._using("details") as details:
+            mongo_jobs.keep_details(details, claim.record, image, now if is_new else None)
         with self._using("images") as images, publishing.keepable():
             return record_of(publishing.publish(images, claim, image, number, now))
+
+    def set_acl(self, claim: Claim) -> ImageRecord:
+        with self._using("images") as images:
+            return mongo_jobs.set_acl(images, claim)
+
+    def finish_acl(self, claim: Claim, now: float) -> None:
+        with self._using("images") as images:
+            mongo_jobs.finish_acl(images, claim, now)
 
     def fail(self, claim: Claim, reason: str) -> None:
         ended = progress(PullState.FAILURE, reason) | {"last_pull": time.time()}
@@ -302,6 +318,11 @@ class MongoCatalog(MongoUsage):
     def finish_expire(self, claim: Claim) -> None:
         ended = {"status": _EXPIRED, "status_message": _EXPIRED}
         self._write_as_owner(claim, {"$set": ended, "$unset": ENDED})
+        with self._using("images") as images:
+            is_gone = mongo_jobs.is_gone(images, claim.record)
+        if is_gone:
+            with self._using("details") as details:
+                mongo_jobs.forget_details(details, claim.record)
 
     def give_back(self, worker: str) -> None:
         with self._using("images") as images:
@@ -351,34 +372,6 @@ def _history(puller: int | None) -> Document:
         {"$expr": {"$in": ["$puller", {"$ifNull": ["$told", []]}]}},
     ]
     return {"status": {"$in": [_FAILURE, _EXPIRED]}, "$or": is_history}
-
-
-def _end_hold(images: Images, claim: Claim, image_id: str, now: float) -> bool:
-    """End the job that holds an image if its lease has run out; False while it has not.
-
-    Only with the hold would it go on, and change the image at the same time as its successor.
-    """
-    holder = images.find_one({"system": claim.record.system, "holds": image_id})
-    if holder is None:
-        return True
-    if holder["lease_end"] > now:
-        return False
-    names = ("_id", "token", "lease_end", "holds")
-    images.update_one({name: holder[name] for name in names}, {"$unset": NOBODYS})
-    return True
-
-
-def _require_not_ready_again(images: Images, claim: Claim) -> None:
-    """End a removal that whoever published the image did not live to end."""
-    record = claim.record
-    if record.state is not PullState.EXPIRING or record.image_id is None:
-        return
-    content = publishing.ready_content(record.system, record.image_id, record.format)
-    if images.find_one(content, {"_id": True}) is not None:
-        images.delete_one(owned(claim))
-        raise LeaseLostError(
-            f"{record.image_type}:{record.pull_tag} is READY again on {record.system}: not removed"
-        )
 
 
 def _records(documents: Iterable[Document]) -> list[ImageRecord]:

@@ -15,6 +15,7 @@ from typing import Any
 from bson import ObjectId
 
 from shifter_imagegw.catalog.mongo_tags import tags_of
+from shifter_imagegw.details import LayerProgress
 from shifter_imagegw.records import (
     IN_FLIGHT,
     Acl,
@@ -36,7 +37,7 @@ OLD_STATUSES = {"SUCCESS": PullState.READY, "ENQUEUED": PullState.PENDING}
 NOBODYS = dict.fromkeys(("owner", "token", "lease_end", "holds"), "")
 # A job has ended: it is no pull in flight, and the user's credentials are forgotten.
 ENDED = NOBODYS | dict.fromkeys(
-    ("in_flight", "sealed_credentials", "bytes_done", "bytes_total"), ""
+    ("in_flight", "sealed_credentials", "bytes_done", "bytes_total", "layers"), ""
 )
 
 # What no record shows.
@@ -71,6 +72,7 @@ def new_document(new: NewPull, now: float) -> Document:
         "itype": new.image_type,
         "pulltag": new.pull_tag,
         "last_pull": now,
+        "since": now,
         "in_flight": True,
         "attempts": 0,
     }
@@ -80,6 +82,7 @@ def new_document(new: NewPull, now: float) -> Document:
         "puller": new.puller,
         "sealed_credentials": new.sealed_credentials,
         "source_format": new.source_format,
+        "acl_image": new.acl_image,
     }
     return document | _known(ours)
 
@@ -100,12 +103,19 @@ def image_fields(image: PublishedImage, acl: Acl) -> tuple[Document, Document]:
         "digest": image.digest,
     }
     known = _known(fields)
-    # The original lets everybody read what is not private, whatever the lists say; null has it
-    # look at the lists.
-    known["private"] = None if acl and not image.private else image.private
-    known["userACL"] = list(acl.users)
-    known["groupACL"] = list(acl.groups)
+    known |= acl_fields(acl, private=image.private)
     return known, {name: "" for name, value in fields.items() if value is None}
+
+
+def acl_fields(acl: Acl, *, private: bool) -> Document:
+    """Who may read an image that is READY."""
+    return {
+        # The original lets everybody read what is not private, whatever the lists say; null has it
+        # look at the lists.
+        "private": None if acl and not private else private,
+        "userACL": list(acl.users),
+        "groupACL": list(acl.groups),
+    }
 
 
 def record_of(document: Mapping[str, Any]) -> ImageRecord:
@@ -147,6 +157,10 @@ def record_of(document: Mapping[str, Any]) -> ImageRecord:
         source_path=source_path,
         # The original knows one kind of import: a file of the format that it is to have.
         source_format=_text(document.get("source_format")) or (format if source_path else None),
+        since=_time(document.get("since")),
+        layers=_layers(document.get("layers")),
+        acl_image=_text(document.get("acl_image")),
+        acl_set=_time(document.get("acl_set")),
     )
 
 
@@ -169,6 +183,12 @@ def lookup_of(document: Mapping[str, Any]) -> Lookup:
     )
 
 
+def removal(now: float) -> Document:
+    """What asking for an image's removal sets."""
+    expiring = PullState.EXPIRING.value
+    return {"status": expiring, "status_message": expiring, "attempts": 0, "since": now}
+
+
 def progress(state: PullState, message: str) -> Document:
     """What every word about a job sets."""
     return {"status": state.value, "status_message": message, "last_heartbeat": time.time()}
@@ -177,7 +197,7 @@ def progress(state: PullState, message: str) -> Document:
 def _private(document: Mapping[str, Any], state: PullState, *, restricted: bool) -> bool | None:
     private = document.get("private")
     if private is None and restricted and state is PullState.READY:
-        return False  # see `image_fields`
+        return False  # see `acl_fields`
     return None if private is None else bool(private)
 
 
@@ -212,6 +232,10 @@ def _ids(value: object) -> tuple[int, ...] | None:
 def _items(value: object) -> list[Any]:
     """What is in a list; one alone is a list of one."""
     return value if isinstance(value, list) else [value]
+
+
+def _layers(value: object) -> tuple[LayerProgress, ...] | None:
+    return tuple(LayerProgress(**layer) for layer in value) if isinstance(value, list) else None
 
 
 def _labels(value: object) -> dict[str, str] | None:

@@ -7,11 +7,13 @@ import dataclasses
 import json
 import secrets
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import astuple
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from shifter_imagegw.catalog import sqlite_jobs, sqlite_publishing
 from shifter_imagegw.catalog.sqlite_file import IN_FLIGHT_SQL, JOBS_SQL, SqliteFile
 from shifter_imagegw.catalog.sqlite_rows import (
     ENDED,
@@ -22,16 +24,15 @@ from shifter_imagegw.catalog.sqlite_rows import (
     SELECT,
     UNTOLD,
     by_key,
-    columns_of,
     first,
     forget_ended,
     insert,
-    later,
     record_of,
     require_owner,
     update,
 )
 from shifter_imagegw.catalog.sqlite_usage import SqliteUsage
+from shifter_imagegw.details import ImageDetails, LayerProgress
 from shifter_imagegw.records import (
     Claim,
     ImageRecord,
@@ -40,7 +41,6 @@ from shifter_imagegw.records import (
     PublishedImage,
     PullState,
     Usage,
-    acl_after_pull,
 )
 
 _LOOKUPS_KEPT = 1_000_000
@@ -138,6 +138,10 @@ class SqliteCatalog(SqliteUsage):
             )
             return dict(rows.fetchall())
 
+    def find_details(self, system: str, image_id: str) -> ImageDetails | None:
+        with self._file.reading() as connection:
+            return sqlite_jobs.find_details(connection, system, image_id)
+
     def list_lookups(self, system: str, limit: int) -> list[Lookup]:
         with self._file.reading() as connection:
             rows = connection.execute(
@@ -167,10 +171,18 @@ class SqliteCatalog(SqliteUsage):
     def add_expire(self, record: ImageRecord, *, expired_at: float | None = None) -> None:
         with self._file.writing() as connection:
             connection.execute(
-                "UPDATE images SET state = 'EXPIRING', status_message = 'EXPIRING', attempts = 0"
-                " WHERE key = ? AND state = 'READY' AND (? IS NULL OR expiration < ?)",
-                (record.key, expired_at, expired_at),
+                "UPDATE images SET state = 'EXPIRING', status_message = 'EXPIRING', attempts = 0,"
+                " since = ? WHERE key = ? AND state = 'READY' AND (? IS NULL OR expiration < ?)",
+                (time.time(), record.key, expired_at, expired_at),
             )
+
+    def cancel(self, record: ImageRecord, reason: str, now: float) -> bool:
+        with self._file.writing() as connection:
+            return sqlite_jobs.cancel(connection, record, reason, now)
+
+    def requeue(self, record: ImageRecord, sealed_credentials: str | None, now: float) -> bool:
+        with self._file.writing() as connection:
+            return sqlite_jobs.requeue(connection, record, sealed_credentials, now)
 
     def arm_expiration(self, record: ImageRecord, expiration: float) -> None:
         with self._file.writing() as connection:
@@ -276,6 +288,7 @@ class SqliteCatalog(SqliteUsage):
         *,
         bytes_done: int | None = None,
         bytes_total: int | None = None,
+        layers: Sequence[LayerProgress] | None = None,
     ) -> None:
         self._write_as_owner(
             claim,
@@ -284,49 +297,22 @@ class SqliteCatalog(SqliteUsage):
                 "status_message": message,
                 "bytes_done": bytes_done,
                 "bytes_total": bytes_total,
+                "layers": None if layers is None else json.dumps([*map(astuple, layers)]),
                 "last_heartbeat": time.time(),
             },
         )
 
     def publish(self, claim: Claim, image: PublishedImage, now: float) -> ImageRecord:
         with self._file.writing() as connection:
-            require_owner(connection, claim)
-            pull = by_key(connection, claim.record.key)
-            place = (pull.system, pull.image_type, pull.pull_tag)
-            same = first(connection, READY_ID, (image.image_id, pull.system, image.format))
-            existing = same or first(connection, READY_TAG, place)
-            acl = acl_after_pull(
-                pull, image_id=image.image_id, private=image.private, existing=existing
-            )
-            # What was expired, or is about to be, is here again; who is removing it loses the job.
-            connection.execute(
-                "DELETE FROM images WHERE image_id = ? AND system = ? AND format = ?"
-                " AND state != 'READY' AND key != ?",
-                (image.image_id, pull.system, image.format, pull.key),
-            )
-            if same is not None:
-                connection.execute("DELETE FROM images WHERE key = ?", (pull.key,))
-            record = same or pull
-            values = columns_of(image) | {
-                "state": PullState.READY.value,
-                "status_message": "Image ready",
-                "user_acl": json.dumps(acl.users),
-                "group_acl": json.dumps(acl.groups),
-                "last_pull": now,
-                "last_heartbeat": now,
-                "expiration": later(record.expiration, image.expiration),
-                "puller": pull.puller if record.puller is None else record.puller,
-            }
-            update(connection, record.key, values | ENDED)
-            connection.execute(
-                "DELETE FROM tags WHERE system = ? AND image_type = ? AND tag = ? AND record != ?",
-                (*place, record.key),
-            )
-            connection.execute(
-                "INSERT OR IGNORE INTO tags (system, image_type, tag, record) VALUES (?, ?, ?, ?)",
-                (*place, record.key),
-            )
-            return by_key(connection, record.key)
+            return sqlite_publishing.publish(connection, claim, image, now)
+
+    def set_acl(self, claim: Claim) -> ImageRecord:
+        with self._file.writing() as connection:
+            return sqlite_jobs.set_acl(connection, claim)
+
+    def finish_acl(self, claim: Claim, now: float) -> None:
+        with self._file.writing() as connection:
+            sqlite_jobs.finish_acl(connection, claim, now)
 
     def fail(self, claim: Claim, reason: str) -> None:
         now = time.time()
@@ -342,10 +328,12 @@ class SqliteCatalog(SqliteUsage):
         )
 
     def finish_expire(self, claim: Claim) -> None:
-        self._write_as_owner(
-            claim,
-            {"state": PullState.EXPIRED.value, "status_message": "EXPIRED"} | ENDED,
-        )
+        expired = {"state": PullState.EXPIRED.value, "status_message": "EXPIRED"}
+        with self._file.writing() as connection:
+            require_owner(connection, claim)
+            update(connection, claim.record.key, expired | ENDED)
+            record = claim.record
+            sqlite_publishing.forget_details(connection, record.system, record.image_id)
 
     def give_back(self, worker: str) -> None:
         with self._file.writing() as connection:

@@ -139,8 +139,24 @@ CREATE TABLE usage_counts (
 PRAGMA user_version = 3;
 """
 
+# `details` are kept apart from `images`, so that lookups and lists need not read them.
+_VERSION_4 = """
+ALTER TABLE images ADD COLUMN since REAL;
+ALTER TABLE images ADD COLUMN layers TEXT;
+ALTER TABLE images ADD COLUMN acl_image TEXT;
+ALTER TABLE images ADD COLUMN acl_set REAL;
+CREATE TABLE details (
+    system TEXT NOT NULL,
+    image_id TEXT NOT NULL,
+    content TEXT NOT NULL,
+    first_pull REAL,
+    PRIMARY KEY (system, image_id)
+) WITHOUT ROWID;
+PRAGMA user_version = 4;
+"""
+
 # What makes a file of one version one of the next; a new file takes all of the steps.
-_STEPS = (_VERSION_1, _VERSION_2, _VERSION_3)
+_STEPS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,7 @@ import json
 import sqlite3
 from typing import Any
 
+from shifter_imagegw.details import LayerProgress
 from shifter_imagegw.errors import LeaseLostError
 from shifter_imagegw.records import Claim, ImageRecord, NewPull, PublishedImage, PullState
 
@@ -15,6 +16,7 @@ _NAMES = (
     "user_acl", "group_acl", "private", "env", "entry", "command", "workdir", "labels",
     "last_pull", "last_heartbeat", "expiration", "status_message", "puller", "attempts",
     "bytes_done", "bytes_total", "size", "digest", "source_path", "source_format",
+    "since", "layers", "acl_image", "acl_set",
 )  # fmt: skip
 _LISTS = ("user_acl", "group_acl", "env", "entry", "command")
 SELECT = (
@@ -39,7 +41,7 @@ UNTOLD = SELECT + (
 # A job is nobody's: no worker's, holding no image.
 NOBODYS: dict[str, Any] = dict.fromkeys(("owner", "token", "lease_end", "holds"))
 # A job has ended: the user's credentials are forgotten.
-ENDED = NOBODYS | dict.fromkeys(("sealed_credentials", "bytes_done", "bytes_total"))
+ENDED = NOBODYS | dict.fromkeys(("sealed_credentials", "bytes_done", "bytes_total", "layers"))
 NOBODYS_SQL = ", ".join(f"{name} = NULL" for name in NOBODYS)
 
 
@@ -106,8 +108,8 @@ def insert(connection: sqlite3.Connection, new: NewPull, now: float) -> int:
     cursor = connection.execute(
         "INSERT INTO images (system, image_type, pull_tag, state, format, architecture,"
         " os, private, user_acl, group_acl, last_pull, puller, sealed_credentials,"
-        " source_path, source_format)"
-        " VALUES (?, ?, ?, 'PENDING', ?, 'amd64', 'linux', ?, ?, ?, ?, ?, ?, ?, ?)",
+        " source_path, source_format, since, acl_image)"
+        " VALUES (?, ?, ?, 'PENDING', ?, 'amd64', 'linux', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             new.system,
             new.image_type,
@@ -121,6 +123,8 @@ def insert(connection: sqlite3.Connection, new: NewPull, now: float) -> int:
             new.sealed_credentials,
             new.source_path,
             new.source_format,
+            now,
+            new.acl_image,
         ),
     )
     assert cursor.lastrowid is not None
@@ -141,6 +145,8 @@ def record_of(row: tuple[Any, ...]) -> ImageRecord:
             values[name] = tuple(json.loads(values[name]))
     if values["labels"] is not None:
         values["labels"] = json.loads(values["labels"])
+    if values["layers"] is not None:
+        values["layers"] = tuple(LayerProgress(*layer) for layer in json.loads(values["layers"]))
     if values["private"] is not None:
         values["private"] = bool(values["private"])
     values["key"] = str(values["key"])

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.errors import CatalogError
-from shifter_imagegw.records import ImageRecord, PullState, UsageCount
+from shifter_imagegw.records import ImageRecord, JobKind, UsageCount
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def first_of(days: float, now: float) -> str:
 
 def note_end(catalog: Catalog, pull: ImageRecord, ended: ImageRecord | None = None) -> None:
     """Count a pull or import that has `ended` well, or has failed; never fails itself."""
-    if pull.state is PullState.EXPIRING:
+    if pull.kind in (JobKind.REMOVAL, JobKind.ACL):
         return
     count = UsageCount(
         system=pull.system,

@@ -7,12 +7,13 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from types import TracebackType
 from typing import TypeVar
 
 from shifter_imagegw.catalog import Catalog
+from shifter_imagegw.details import MOST_LAYERS_SHOWN, LayerProgress
 from shifter_imagegw.errors import CatalogError, LeaseLostError, PullError
 from shifter_imagegw.operation.telemetry import JobMeter
 from shifter_imagegw.records import Claim, PullState
@@ -65,6 +66,7 @@ class Lease:
         self._state = claim.record.state
         self._message = ""
         self._bytes: tuple[int, int] | None = None
+        self._layers: dict[str, tuple[int, int]] = {}  # bytes that are here, and all, by digest
         self._is_reported = True
         self._meter = JobMeter(claim.record)
         self._changing = threading.Lock()
@@ -109,6 +111,18 @@ class Lease:
     def expect_bytes(self, total: int) -> None:
         """Say how many bytes are to be fetched."""
         self._bytes = (0, total)
+
+    def expect_layers(self, sizes: Mapping[str, int]) -> None:
+        """Say how many bytes are to be fetched of each layer, by digest."""
+        self.expect_bytes(sum(sizes.values()))
+        self._layers = {digest: (0, size) for digest, size in sizes.items()}
+
+    def add_bytes_of(self, digest: str, count: int) -> None:
+        """The same as `add_bytes`, of a layer."""
+        with self._changing:
+            done, size = self._layers[digest]
+            self._layers[digest] = (done + count, size)
+        self.add_bytes(count)
 
     def add_bytes(self, count: int) -> None:
         """Note that so many more are there; the catalog hears of it within half a second."""
@@ -209,9 +223,17 @@ class Lease:
 
     def _try_to_report(self) -> None:
         done, total = self._bytes if self._bytes is not None else (None, None)
+        layers = [
+            LayerProgress(digest, size, came) for digest, (came, size) in self._layers.items()
+        ]
         try:
             self._catalog.report(
-                self.claim, self._state, self._message, bytes_done=done, bytes_total=total
+                self.claim,
+                self._state,
+                self._message,
+                bytes_done=done,
+                bytes_total=total,
+                layers=layers[:MOST_LAYERS_SHOWN] or None,
             )
         except LeaseLostError as error:
             self._lose(error)

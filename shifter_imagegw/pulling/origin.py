@@ -8,6 +8,7 @@ import dataclasses
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from shifter_imagegw.details import BuildStep, ImageDetails, Layer
 from shifter_imagegw.flatten import FlattenReport
 from shifter_imagegw.registry import ImageConfig
 
@@ -22,6 +23,21 @@ class SourceImage:
     private: bool = False
     is_private_known: bool = True  # else it only counts as private
     user: str | None = None  # who imported it
+    layers: tuple[Layer, ...] | None = None  # where an image of a registry lies in these
+
+    @property
+    def details(self) -> ImageDetails:
+        """What is kept for who inspects the image."""
+        config = self.config
+        return ImageDetails.bounded(
+            created=config.created,
+            author=config.author,
+            layers=self.layers,
+            history=(
+                BuildStep(step.created, step.created_by, step.comment, step.empty_layer)
+                for step in config.history
+            ),
+        )
 
 
 class Origin(Protocol):

@@ -246,6 +246,7 @@ class Pull:
             size=size,
             expiration=now + self._config.image_expiration.total_seconds(),
             digest=image.digest,
+            details=image.details,
         )
         ready = self._lease.insist(lambda: self._catalog.publish(self._lease.claim, published, now))
         usage.note_end(self._catalog, self._record, ready)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from shifter_imagegw.config import GatewayConfig
+from shifter_imagegw.details import Layer
 from shifter_imagegw.errors import PullError
 from shifter_imagegw.flatten import FlattenReport, Limits, flatten
 from shifter_imagegw.pulling import location
@@ -73,6 +74,9 @@ class RegistryOrigin(StreamedOrigin):
             config=image.config,
             private=image.used_credentials,
             is_private_known=not image.was_limited,
+            layers=tuple(
+                Layer(layer.digest, layer.size, layer.media_type) for layer in image.layers
+            ),
         )
 
     def require_readable(self) -> None:
@@ -86,7 +90,7 @@ class RegistryOrigin(StreamedOrigin):
         assert self._image is not None  # resolve() comes first
         sizes = {layer.digest: layer.size for layer in self._image.layers}
         self._limits.require_possible(sum(sizes.values()))
-        self._lease.expect_bytes(sum(sizes.values()))
+        self._lease.expect_layers(sizes)
         self._lease.enter(PullState.PULLING, "Pulling layers")
         # Not only while this writes: what it began may have to be written once more.
         fetches = self._until_done.enter_context(
@@ -96,7 +100,7 @@ class RegistryOrigin(StreamedOrigin):
                 self._image.repository,
                 self._image.layers,
                 parallel=PARALLEL_DOWNLOADS,
-                progress=self._lease.add_bytes,
+                progress=self._lease.add_bytes_of,
             )
         )
         return flatten(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import threading
 from collections.abc import Callable, Sequence
@@ -89,18 +90,20 @@ def fetch_layers(
     layers: Sequence[Descriptor],
     *,
     parallel: int = 4,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[str, int], None] | None = None,
 ) -> LayerFetches:
     """Begin to download `layers`, at most `parallel` at a time, each digest once.
 
-    `progress` is called from several threads with bytes as `BlobCache.fetch` does. Raises
+    `progress` is called from several threads with a layer's digest, and bytes as
+    `BlobCache.fetch` gives them. Raises
     RegistryError at once where the cache's filesystem cannot hold them all.
     """
     _require_room(cache, layers)
     holds = Holds()
 
     def fetch(layer: Descriptor, stop: threading.Event) -> Path:
-        return cache.fetch(client, repository, layer, progress, stop=stop, holds=holds)
+        report = None if progress is None else functools.partial(progress, layer.digest)
+        return cache.fetch(client, repository, layer, report, stop=stop, holds=holds)
 
     return LayerFetches(fetch, layers, parallel, holds)
 

@@ -42,6 +42,7 @@ class ImageConfig:
     user: str | None = None
     labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
     created: str | None = None
+    author: str | None = None
     history: tuple[HistoryEntry, ...] = ()
     diff_ids: tuple[str, ...] = ()
 
@@ -70,6 +71,7 @@ class ImageConfig:
                 if isinstance(value, str)
             },
             created=text_or_empty(document.get("created")) or None,
+            author=text_or_empty(document.get("author")) or None,
             history=tuple(
                 _history_entry(entry)
                 for entry in (history if isinstance(history, list) else ())

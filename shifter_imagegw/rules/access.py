@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Collection
 
 from shifter_imagegw.config import GatewayConfig, SystemConfig
-from shifter_imagegw.records import Acl, ImageRecord
+from shifter_imagegw.records import Acl, ImageRecord, JobKind
 from shifter_imagegw.rules.auth import Caller
 
 
@@ -34,6 +34,13 @@ def may_read(record: ImageRecord, caller: Caller | None, system: SystemConfig) -
     if record.group_acl and not caller.groups.isdisjoint(record.group_acl):
         return True
     return is_admin(caller, system)
+
+
+def may_see_job(record: ImageRecord, caller: Caller | None, system: SystemConfig) -> bool:
+    """Whether `caller` may know of a job: of a change of lists, owner and administrators may."""
+    if record.kind is JobKind.ACL:
+        return caller is not None and may_expire(record, caller, system)
+    return may_read(record, caller, system)
 
 
 def shown_to(record: ImageRecord, caller: Caller, system: SystemConfig) -> ImageRecord:

@@ -75,7 +75,7 @@ class Browsing:
             if visit.caller is not None
             else _without_people(record)
             for record in queue.records
-            if access.may_read(record, visit.caller, visit.system)
+            if access.may_see_job(record, visit.caller, visit.system)
         ]
 
 

@@ -10,14 +10,12 @@ from datetime import timedelta
 from typing import Any
 
 from shifter_common.reference import ImageReference
-from shifter_imagegw import formats
 from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.config import GatewayConfig, SystemConfig
 from shifter_imagegw.credentials import Sealer
 from shifter_imagegw.errors import (
     BadRequestError,
     CatalogError,
-    ImageNotFoundError,
     NotPermittedError,
     PullError,
     SystemNotFoundError,
@@ -26,9 +24,12 @@ from shifter_imagegw.pulling import location
 from shifter_imagegw.records import Acl, ImageRecord, Lookup, NewPull
 from shifter_imagegw.rules import access
 from shifter_imagegw.rules.auth import Caller
+from shifter_imagegw.rules.images import Images
 from shifter_imagegw.rules.imports import Imports, ImportSource
+from shifter_imagegw.rules.inspection import Inspections
 from shifter_imagegw.rules.jobs import Jobs, Nudge, no_nudge
 from shifter_imagegw.rules.lookup_log import LookupLog
+from shifter_imagegw.rules.queued import QueuedJob, queued_jobs
 from shifter_imagegw.rules.usage import UsageHistory
 from shifter_imagegw.rules.usage_log import UsageLog
 
@@ -56,6 +57,8 @@ class Service:
         self._lookup_log = LookupLog(catalog)
         self._usage_log = UsageLog(catalog)
         self._usage = UsageHistory(config, catalog, self._usage_log, clock)
+        self.images = Images(catalog)
+        self.inspections = Inspections(catalog, self.images)
         self._jobs = Jobs(config, catalog, clock, nudge)
         self._imports = Imports(config, catalog, self._jobs)
 
@@ -80,9 +83,7 @@ class Service:
         self, system: SystemConfig, reference: ImageReference, caller: Caller | None
     ) -> ImageRecord:
         """The image that `reference` means now; being asked for keeps it from expiring."""
-        record = self._readable(system, reference, caller)
-        if record is None:
-            raise self._not_found(system, reference, caller)
+        record = self.images.required(system, reference, caller)
         self._keep(record)
         now = self._clock()
         uid = None
@@ -118,9 +119,7 @@ class Service:
 
     def expire(self, system: SystemConfig, reference: ImageReference, caller: Caller) -> None:
         """Have an image removed from its system, with all of its tags."""
-        record = self._readable(system, reference, caller)
-        if record is None:
-            raise self._not_found(system, reference, caller)
+        record = self.images.required(system, reference, caller)
         if not access.may_expire(record, caller, system):
             raise NotPermittedError(
                 f"{reference} may be expired only by who pulled it or an administrator of "
@@ -152,18 +151,13 @@ class Service:
 
     # Images that are to come
 
-    def list_queue(self, system: SystemConfig, caller: Caller) -> list[ImageRecord]:
-        """Every pull and removal that has not ended well yet, oldest first.
+    def list_queue(self, system: SystemConfig, caller: Caller) -> list[QueuedJob]:
+        """Every job that has not ended well yet, oldest first.
 
         Those for named users and groups are shown to them alone.
         """
         self._jobs.forget_old_failures()
-        records = self._catalog.list_queue(system.name)
-        return [
-            access.shown_to(record, caller, system)
-            for record in records
-            if access.may_read(record, caller, system)
-        ]
+        return queued_jobs(self._catalog.list_queue(system.name), system, caller)
 
     def pull(
         self, system: SystemConfig, reference: ImageReference, caller: Caller, asked: Acl
@@ -231,49 +225,12 @@ class Service:
             and self._jobs.is_told(under_way, caller)
         ):
             return access.shown_to(under_way, caller, system)
-        ready = self._readable(system, reference, caller)
+        ready = self.images.readable(system, reference, caller)
         if ready is None:
             raise BadRequestError(
                 f"cannot pull {reference}: only images of type docker come from a registry"
             )
         return ready
-
-    def _readable(
-        self, system: SystemConfig, reference: ImageReference, caller: Caller | None
-    ) -> ImageRecord | None:
-        record = self._find_ready(system, reference)
-        if record is None or not access.may_read(record, caller, system):
-            return None
-        return record
-
-    def _find_ready(self, system: SystemConfig, reference: ImageReference) -> ImageRecord | None:
-        if reference.image_type == "id":
-            found = (
-                self._catalog.find_ready_id(system.name, reference.tag, image_format)
-                for image_format in formats.FORMATS
-            )
-            return next((record for record in found if record is not None), None)
-        named = reference.with_default_tag()
-        record = self._catalog.find_ready(system.name, named.image_type, named.tag)
-        if record is None and reference.image_type == "custom" and named != reference:
-            # Older gateways imported such names as they were typed.
-            return self._catalog.find_ready(system.name, reference.image_type, reference.tag)
-        return record
-
-    def _not_found(
-        self, system: SystemConfig, reference: ImageReference, caller: Caller | None
-    ) -> ImageNotFoundError:
-        reference = reference.with_default_tag()
-        pull = self._catalog.find_pull(system.name, reference.image_type, reference.tag)
-        if pull is not None and pull.is_in_flight and access.may_read(pull, caller, system):
-            return ImageNotFoundError(
-                f"image not found: {reference} is still being "
-                f"{'imported' if pull.is_import else 'pulled'} to {system.name} "
-                f"({pull.state.value})"
-            )
-        return ImageNotFoundError(
-            f"image not found: {reference} is not on {system.name}, or is not for you"
-        )
 
     def _keep(self, record: ImageRecord) -> None:
         expiration = self._clock() + self._config.image_expiration.total_seconds()

@@ -55,7 +55,7 @@ CLOSED_ROOMS = {
     "shifter_imagegw/registry": ("shifter_common.errors",),
     "shifter_imagegw/flatten": ("shifter_common.errors",),
     "shifter_imagegw/config": ("shifter_common.metadata", "shifter_imagegw.errors"),
-    "shifter_imagegw/catalog": _rooms("config", "errors", "records"),
+    "shifter_imagegw/catalog": _rooms("config", "details", "errors", "records"),
     "shifter_imagegw/formats": _rooms("errors", "flatten", "run"),
     "shifter_imagegw/delivery": (
         "shifter_common",
@@ -94,10 +94,15 @@ ONLY_IMPORTER = {
         "shifter_common/munge.py",
         "shifter_imagegw/workers/supervisor.py",
     },
-    "sqlite3": {"shifter_imagegw/catalog/sqlite_file.py", "shifter_imagegw/catalog/sqlite_rows.py"},
+    "sqlite3": {
+        f"shifter_imagegw/catalog/sqlite_{module}.py"
+        for module in ("file", "jobs", "publishing", "rows")
+    },
     "pymongo": {
         f"shifter_imagegw/catalog/mongo{module}.py"
-        for module in ("", "_connection", "_publishing", "_start", "_turns", "_usage")
+        for module in (
+            *("", "_connection", "_holds", "_jobs", "_publishing", "_start", "_turns", "_usage"),
+        )
     },
     "bson": {
         "shifter_imagegw/catalog/mongo_connection.py",
@@ -110,7 +115,8 @@ ONLY_IMPORTER = {
     "kombu": {"shifter_imagegw/workers/tasks.py"},
     "redis": {"shifter_imagegw/operation/readiness.py"},
     "flask": {
-        *(f"shifter_imagegw/api/{module}.py" for module in ("application", "operation")),
+        *(f"shifter_imagegw/api/{module}.py" for module in ("application", "asking", "images")),
+        *(f"shifter_imagegw/api/{module}.py" for module in ("operation", "queue")),
         *(f"shifter_imagegw/api/{module}.py" for module in ("server", "views")),
         "shifter_imagegw/api/openapi/__init__.py",
         "shifter_imagegw/commands/processes.py",

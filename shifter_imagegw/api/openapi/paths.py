@@ -15,7 +15,7 @@ from shifter_imagegw.api.openapi.parts import (
     schema,
 )
 
-_PROGRESS = answer("How far it is, or the image.", schema("Image"))
+_PROGRESS = answer("How far it is, or the image.", schema("Progress"))
 _DONE = answer("Asked for; it goes soon.", schema("Done"))
 
 _LOOKUP = operation(
@@ -47,6 +47,14 @@ PATHS: dict[str, Any] = {
     "/api/image/{system}/{type}/{tag}/": {
         "get": _LOOKUP | {"operationId": "image"},
         "delete": _expire("remove"),
+    },
+    "/api/inspect/{system}/{type}/{tag}/": {
+        "get": operation(
+            "Tell all that is known of an image", "images",
+            answer("The image, READY.", schema("Inspection")),
+            identifier="inspect", parameters=IMAGE,
+            description="No lookup: it keeps no image from expiring.",
+        ),
     },
     "/api/list/{system}/": {
         "get": operation(

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from shifter_imagegw.api.openapi.parts import schema
-from shifter_imagegw.records import MISSING, PullState
+from shifter_imagegw.records import MISSING, JobKind, PullState
 
 Schema = dict[str, Any]
 
@@ -74,10 +74,65 @@ _HAPPENED: Schema = {
     name: {"type": "integer", "minimum": 0} for name in ("lookups", "pulls", "failures")
 }
 _USAGE: Schema = {"images": _COUNT, "bytes": _COUNT} | _HAPPENED
+_TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
+_LAYERS_PROGRESS: Schema = {
+    "type": ["array", "null"],
+    "items": _object(
+        {
+            "digest": _STRING,
+            "size": {"type": "integer", "minimum": 0},
+            "done": {"type": "integer", "minimum": 0},
+        }
+    ),
+    "description": "How many bytes are here of each layer of a pull.",
+}
+
+_INSPECTED: Schema = {
+    "os": _STRING,
+    "CMD": {"type": ["array", "null"], "items": _STRING},
+    "path": {"type": "string", "description": "Of the image file, as nodes see it."},
+    "created": _TEXT_OR_NULL | {"description": "As the image's config says."},
+    "author": _TEXT_OR_NULL,
+    "layers": {
+        "type": ["array", "null"],
+        "items": _object(
+            {
+                "digest": _STRING,
+                "size": {"type": "integer", "minimum": 0},
+                "media_type": _STRING,
+            }
+        ),
+        "description": "The lowest first; null where that is not known.",
+    },
+    "history": {
+        "type": ["array", "null"],
+        "items": _object(
+            {
+                "created": _STRING,
+                "created_by": _STRING,
+                "comment": _STRING,
+                "empty_layer": {"type": "boolean"},
+            }
+        ),
+    },
+    "truncated": {"type": "boolean", "description": "There was more than is kept."},
+    "first_pull": _TIME,
+    "puller_name": _TEXT_OR_NULL,
+    "is_owner": {"type": "boolean", "description": "The caller pulled or imported it first."},
+    "may_change": {"type": "boolean", "description": "The caller may remove it."},
+    "source_path": _TEXT_OR_NULL
+    | {"description": "Of an import, for its owner and administrators."},
+    "source_format": _TEXT_OR_NULL,
+}
 
 SCHEMAS: Schema = {
     "Image": _object(_IMAGE, description="An image, or a pull on its way to be one."),
     "Images": _list_of(schema("Image")),
+    "Progress": _object(
+        _IMAGE | {"layers_progress": _LAYERS_PROGRESS},
+        description="How far a job is, or the image.",
+    ),
+    "Inspection": _object(_IMAGE | _INSPECTED, description="All that is known of an image."),
     "Job": _object(
         {
             "status": {"type": "string", "enum": _STATES},
@@ -86,6 +141,13 @@ SCHEMAS: Schema = {
             "status_message": {"type": ["string", "null"]},
             "bytes_done": _COUNT,
             "bytes_total": _COUNT,
+            "itype": _STRING,
+            "kind": {"type": "string", "enum": sorted(kind.value for kind in JobKind)},
+            "since": _TIME,
+            "puller_name": _TEXT_OR_NULL,
+            "attempts": {"type": "integer", "minimum": 0},
+            "layers_progress": _LAYERS_PROGRESS,
+            "is_mine": {"type": "boolean"},
         }
     ),
     "Jobs": _list_of(schema("Job")),

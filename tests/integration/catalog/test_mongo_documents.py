@@ -140,7 +140,7 @@ def test_an_image_looks_as_the_originals(documents, mongo_catalog, image_with):
     for name, value in golden.items():
         assert type(document[name]) is type(value), name
     ours = document.keys() - golden.keys()
-    assert ours == {"attempts", "puller", "size", "CMD", "tag_moves"}
+    assert ours == {"attempts", "puller", "since", "size", "CMD", "tag_moves"}
 
 
 def test_an_import_looks_as_the_originals(documents, mongo_catalog):

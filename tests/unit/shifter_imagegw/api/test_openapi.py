@@ -88,3 +88,18 @@ def test_a_job_has_the_fields_that_are_sent(gateway):
     (job,) = gateway.request("GET", "/api/queue/mycluster/").json["list"]
 
     assert properties("Job") == job.keys()
+
+
+def test_what_is_told_of_a_pull_in_flight_has_the_fields_that_are_sent(gateway):
+    started = gateway.request("POST", "/api/pull/mycluster/docker/app:1/").json
+
+    assert properties("Progress") == started.keys()
+
+
+def test_what_is_told_of_one_image_has_the_fields_that_are_sent(gateway):
+    gateway.request("POST", "/api/pull/mycluster/docker/app:1/")
+    gateway.work()
+
+    inspection = gateway.request("GET", "/api/inspect/mycluster/docker/app:1/").json
+
+    assert properties("Inspection") == inspection.keys()

@@ -7,6 +7,7 @@ import pytest
 
 from shifter_imagegw.errors import CatalogError
 from shifter_imagegw.records import PullState
+from shifter_imagegw.rules import accounts
 
 PULL = "/api/pull/mycluster/docker/app:1/"
 ROUTES = [
@@ -24,6 +25,7 @@ ROUTES = [
     ("POST", "/api/web/mycluster/"),
     ("GET", "/api/stats/mycluster/"),
     ("GET", "/api/users/mycluster/"),
+    ("GET", "/api/inspect/mycluster/docker/app:1/"),
     ("POST", "/api/doimport/mycluster/docker/app:1/"),
 ]
 
@@ -242,6 +244,13 @@ def test_the_queue_tells_who_waits_for_what_and_how_far_it_is(gateway):
         "status_message": None,
         "bytes_done": None,
         "bytes_total": None,
+        "itype": "docker",
+        "kind": "pull",
+        "since": gateway.clock.now,
+        "puller_name": accounts.name_of(1001),
+        "attempts": 0,
+        "layers_progress": None,
+        "is_mine": True,
     }
 
 

@@ -398,7 +398,7 @@ def test_a_layer_that_is_there_twice_is_fetched_once(registry, connect, cache, p
     layers = [layer_of(b"same")] * 3
 
     with fetch_layers(
-        connect(registry), cache, "ns/app", layers, progress=progress.append
+        connect(registry), cache, "ns/app", layers, progress=lambda _, count: progress.append(count)
     ) as fetches:
         paths = {future.result() for future in fetches.futures}
 
@@ -413,7 +413,7 @@ def test_layers_are_fetched_side_by_side(registry, connect, cache):
         registry.add_blob(bytes([n]))
 
     with fetch_layers(
-        connect(registry), cache, "ns/app", layers, parallel=4, progress=lambda _: barrier.wait()
+        connect(registry), cache, "ns/app", layers, parallel=4, progress=lambda *_: barrier.wait()
     ) as fetches:
         assert len({future.result() for future in fetches.futures}) == 4
 

@@ -335,7 +335,7 @@ def test_where_a_file_is_that_could_not_be_imported_is_told_to_its_importer(gate
 
     def told(caller):
         (queued,) = gateway.service.list_queue(gateway.system, caller)
-        return [queued.status_message, pull(gateway, caller).status_message]
+        return [queued.record.status_message, pull(gateway, caller).status_message]
 
     assert told(ALICE) == told(ADMIN) == [f"Hashing {FILE.path}"] * 2
     assert told(BOB) == [None, None]

@@ -50,7 +50,8 @@ def test_the_first_request_starts_a_pull(gateway):
 
     assert (answer.state, answer.last_pull, answer.tags) == (PullState.INIT, None, ())
     (queued,) = gateway.service.list_queue(gateway.system, ALICE)
-    assert (queued.state, queued.puller, queued.pull_tag) == (PullState.PENDING, 1001, "app:1")
+    record = queued.record
+    assert (record.state, record.puller, record.pull_tag) == (PullState.PENDING, 1001, "app:1")
 
 
 def test_a_tag_is_latest_where_none_is_given(gateway):
@@ -215,7 +216,8 @@ def test_the_queue_shows_pulls_for_named_users_to_them_alone(gateway):
     pull(gateway, ALICE, tag="public:1")
 
     def queued(caller):
-        return [record.pull_tag for record in gateway.service.list_queue(gateway.system, caller)]
+        jobs = gateway.service.list_queue(gateway.system, caller)
+        return [job.record.pull_tag for job in jobs]
 
     assert queued(ALICE) == queued(ADMIN) == ["secret:1", "public:1"]
     assert queued(BOB) == ["public:1"]
@@ -622,7 +624,7 @@ def test_pulls_on_their_way_are_not_touched_however_long_they_take(gateway):
 
     assert expire_unused(gateway) == []
 
-    states = [record.state for record in gateway.service.list_queue(gateway.system, ADMIN)]
+    states = [job.record.state for job in gateway.service.list_queue(gateway.system, ADMIN)]
     assert states == [PullState.PENDING, PullState.PENDING]
     gateway.catalog.report(claim, PullState.TRANSFER, "Transferring image")
 

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Routes for what waits, runs or has failed."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response
+
+from shifter_imagegw.api import asking
+
+queue = Blueprint("queue", __name__)
+
+
+@queue.get("/api/queue/<system>/")
+def list_queue(system: str) -> Response:
+    where = asking.service().system(system)
+    jobs = asking.service().list_queue(where, asking.caller(where))
+    return asking.answer({"list": [job.to_wire() for job in jobs]})
