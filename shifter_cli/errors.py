@@ -40,8 +40,8 @@ class NotReadyError(ShifterError):
     """An image that will not be ready, and the gateway's reason."""
 
 
-class PullFailedError(ShifterError):
-    """At least one image did not get ready; `causes` say why."""
+class SeveralFailedError(ShifterError):
+    """Of several things at least one failed; `causes` say why."""
 
     def __init__(self, causes: Sequence[ShifterError]) -> None:
         super().__init__("; ".join(map(str, causes)))
@@ -66,3 +66,7 @@ class LoginFileError(ShifterError):
 
 class CredentialHelperError(ShifterError):
     """A credential helper that gave no login."""
+
+
+class PullFailedError(SeveralFailedError):
+    """At least one image did not get ready."""

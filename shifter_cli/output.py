@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from shifter_cli.errors import GatewayUnreachableError
-from shifter_cli.records import LookupRow, QueuedJob
+from shifter_cli.records import LookupRow
 from shifter_common.errors import ShifterError
 from shifter_common.reference import ImageReference
 
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from shifter_cli.exchange import Answer
 
 PULLING, IMPORTING = "Pulling", "Importing"
-
-
-def queue_line(pull: QueuedJob) -> str:
-    return printable(f"{pull.state:<12} {pull.tag}")
 
 
 def lookup_line(row: LookupRow) -> str:
@@ -45,6 +41,12 @@ def bytes_text(count: float) -> str:
         if count < 999.95:
             return f"{count:.1f} {unit}"
     return f"{count / 1000:.1f} TB"
+
+
+def duration_text(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.0f} h"
 
 
 def show_json(value: object) -> None:

@@ -14,7 +14,7 @@ from typing import NoReturn
 import click
 
 from shifter_cli import output
-from shifter_cli.errors import PullFailedError
+from shifter_cli.errors import SeveralFailedError
 from shifter_common import defects
 from shifter_common.errors import ShifterError
 
@@ -45,7 +45,7 @@ def _status(
     except click.ClickException as error:
         words = " ".join(error.format_message().split())  # click spreads choices over lines
         output.complain(f"{words} ({name} --help shows how)", name)
-    except PullFailedError as error:
+    except SeveralFailedError as error:
         output.show_errors(error.causes, name)
     except ShifterError as error:
         output.show_errors([error], name)

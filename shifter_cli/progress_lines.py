@@ -78,7 +78,7 @@ def _details(job: Job) -> list[str]:
     if not total:
         return ["  ".join([amount, *rate]), amount, ""]
     share = f"{100 * done // total} %"
-    left = [f"{_duration_text((total - done) / job.rate)} left"] if job.rate else []
+    left = [f"{output.duration_text((total - done) / job.rate)} left"] if job.rate else []
     full = f"{amount} of {output.bytes_text(total)}"
     parts = ([full, share, *rate, *left], [full, share, *left], [share, *rate, *left])
     return ["  ".join(some) for some in (*parts, [share, *left], [share])]
@@ -120,12 +120,6 @@ def _layer_line(layer: LayerProgress, width: int, bar: str) -> str:
         return f"{head}  {text}"
     filled = math.floor(room * done / layer.size)
     return f"{head}  {bar[0] * filled}{bar[1] * (room - filled)}  {text}"
-
-
-def _duration_text(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.0f} h"
 
 
 def _shortened(name: str, room: int) -> str:

@@ -55,7 +55,8 @@ def wait(
     except KeyboardInterrupt:
         display.interrupted()
         output.complain(
-            "stopped waiting; the pull goes on at the gateway, the same command follows it"
+            "stopped waiting; the pull goes on at the gateway: the same command follows it, "
+            f"shifterimg cancel {references[0]} ends it"
         )
         raise
     if failures:

@@ -26,9 +26,12 @@ SECTIONS = {
     "Look at images": {
         "images": "listing.images",
         "lookup": "looking.lookup",
+        "inspect": "inspecting.inspect",
         "search": "searching.search",
     },
     "Change images": {
+        "rm": "removing.rm",
+        "acl": "access_lists.acl",
         "expire": "removing.expire",
     },
     "Registry logins": {
@@ -38,6 +41,7 @@ SECTIONS = {
     },
     "Watch the gateway": {
         "queue": "queueing.queue",
+        "cancel": "queueing.cancel",
         "web": "web.web",
         "metrics": "lookups.metrics",
         "autoexpire": "removing.autoexpire",

@@ -31,21 +31,16 @@ class AdminClient(GatewayClient):
     def stats(self, days: int) -> Row:
         """The usage history of the last days."""
         failing = f"cannot show what was used on {self._system}"
-        answer = self._ask("GET", failing, f"{self._path('stats')}?days={days}")
+        answer = self._ask_any("GET", failing, f"{self._path('stats')}?days={days}")
         return _object(answer)
-
-    def cancel(self, reference: ImageReference) -> Row:
-        """End a pull or an import that waits or runs."""
-        path = self._path("cancel", reference)
-        return _object(self._ask("POST", f"cannot cancel {reference}", path))
 
     def requeue(self, reference: ImageReference) -> Row:
         """Start a job that failed, or that is stuck, again."""
         path = self._path("requeue", reference)
-        return _object(self._ask("POST", f"cannot requeue {reference}", path))
+        return _object(self._ask_any("POST", f"cannot requeue {reference}", path))
 
     def _rows(self, verb: str, failing: str) -> list[Row]:
-        answer = self._ask("GET", failing, self._path(verb))
+        answer = self._ask_any("GET", failing, self._path(verb))
         rows = _object(answer).get("list")
         if not isinstance(rows, list):
             raise GatewayAnswerError(f"the image gateway {answer.url} answered without a list")

@@ -22,7 +22,7 @@ FAILED = {"status": "FAILURE", "status_message": "registry.example: no tag 'x' i
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), "must specify a mode; modes are autoexpire, expire, images, import"),
+        ((), "must specify a mode; modes are acl, autoexpire, cancel, "),
         (("frobnicate",), "no such mode: 'frobnicate'"),
         (("--nope", "images"), "--nope"),
         (("lookup",), "Missing argument 'IMAGE'"),
