@@ -23,7 +23,7 @@ _INTERRUPTED = 130  # as shells say for SIGINT
 
 
 def run(
-    group: click.Group, name: str, settings: object, arguments: Sequence[str] | None
+    group: click.Command, name: str, settings: object, arguments: Sequence[str] | None
 ) -> NoReturn:
     """Run `group` as the program `name`: 0, 1, 70 for a defect, 130 for Ctrl-C, or its own."""
     for stream in (sys.stdout, sys.stderr):
@@ -33,7 +33,7 @@ def run(
 
 
 def _status(
-    group: click.Group, name: str, settings: object, arguments: Sequence[str] | None
+    group: click.Command, name: str, settings: object, arguments: Sequence[str] | None
 ) -> int:
     try:
         status = int(group.main(arguments, name, obj=settings, standalone_mode=False) or 0)

@@ -46,12 +46,7 @@ class Identity:
 
 def caller(names: node.Names) -> Identity:
     """The user behind the real ids of this process."""
-    uid, gid = os.getuid(), os.getgid()
-    if uid == 0 or gid == 0:
-        raise SetupError(
-            "cannot be run as root: run it as the user for whom the program is "
-            "(for example with: runuser -u NAME -- shifter …)"
-        )
+    uid, gid = _ids_of_caller()
     groups = sorted({group for group in (gid, *os.getgroups()) if group != 0})
     if len(groups) > _MOST_GROUPS:
         raise SetupError(f"user {uid} is in {len(groups)} groups, at most {_MOST_GROUPS} will do")
@@ -59,6 +54,16 @@ def caller(names: node.Names) -> Identity:
     if entry is None:
         raise SetupError(f"user id {uid} has no name on this node: {names.source} does not know it")
     return of_account(entry, gid, groups, names)
+
+
+def _ids_of_caller() -> tuple[int, int]:
+    uid, gid = os.getuid(), os.getgid()
+    if uid == 0 or gid == 0:
+        raise SetupError(
+            "cannot be run as root: run it as the user for whom the program is "
+            "(for example with: runuser -u NAME -- shifter …)"
+        )
+    return uid, gid
 
 
 def of_account(account: node.User, gid: int, groups: list[int], names: node.Names) -> Identity:
@@ -217,6 +222,26 @@ def become(user: Identity) -> None:
     syscalls.prctl(syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_CLEAR_ALL)
     syscalls.clear_capabilities()
     _require_become(user)
+
+
+def become_caller() -> None:
+    """Be again what the caller was before the set-uid bit; only before `hide`.
+
+    Neither is the bounding set emptied nor no_new_privs set: programs that the caller starts keep
+    what the administrator gave them, as in any shell.
+    """
+    uid, gid = _ids_of_caller()
+    groups = sorted(os.getgroups())
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    syscalls.prctl(syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_CLEAR_ALL)
+    syscalls.clear_capabilities()
+    if (
+        os.getresuid() != (uid,) * 3
+        or os.getresgid() != (gid,) * 3
+        or sorted(os.getgroups()) != groups
+    ):
+        os.abort()
 
 
 def _empty_bounding_set() -> None:

@@ -67,6 +67,10 @@ def run(config_path: str, words: list[str], variables: dict[str, str], ignored: 
             return 0  # what shifter is can be told on any node
         raise
     step("read udiRoot.conf")
+    if words[:1] == ["doctor"]:
+        from shifter_runtime import doctor  # here: few launches ask for it
+
+        doctor.call(words[1:], config, variables, ignored)
     script = _script(words)
     request = _request(script.words if script else words, variables, config)
     if _answers_itself(request):

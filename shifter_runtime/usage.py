@@ -112,6 +112,11 @@ Volume Mapping
   nothing. --timing says on standard error how long each step took. With --json,
   each prints one JSON object.
 
+Doctor
+  shifter doctor IMAGE, with the options of a launch if need be, says whether it
+  would start on this node, as you, and what is wrong if not; see shifter doctor
+  --help. A program of that name is run by: shifter --image=IMAGE doctor
+
 Scripts
   A script may name shifter in its first line, with options if need be, and is
   then read by the program named last. Options are separated by blanks there,

@@ -36,6 +36,8 @@ MAY_IMPORT = {
         "shifter_common",
         "shifter_runtime.config",
         "shifter_runtime.config_keys",
+        # What `shifter doctor` says of a launch: what was asked for, read as the launch reads it.
+        *("shifter_runtime.environment", "shifter_runtime.request"),
         # What a node will do with a job, known when the job is submitted.
         *(f"shifter_runtime.{module}" for module in ("errors", "identity", "image", "modules")),
         *(f"shifter_runtime.{module}" for module in ("spelling", "tag_index", "volumes")),
@@ -141,6 +143,7 @@ ONLY_IMPORTER = {
     "elftools": {"shifter_cli/modules/elf.py"},
     "subprocess": {
         "shifter_cli/administration/gateway_program.py",
+        "shifter_cli/doctor/launch.py",
         "shifter_cli/logins/helper.py",
         "shifter_cli/modules/image_files.py",
         *(f"shifter_cli/submission/{module}.py" for module in ("launcher", "ssh_key")),

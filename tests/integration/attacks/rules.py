@@ -54,6 +54,11 @@ ELSEWHERE: dict[str, dict[str, tuple[int, ...]]] = {
         "test_the_runtime_can_be_neither_traced_nor_signalled_by_its_user": (6,),
         "test_a_launcher_that_lost_its_setuid_bit_says_so": (8,),
     },
+    f"{_RUNTIME}/test_doctor.py": {
+        "test_what_looks_is_the_user_with_no_privilege_left": (1, 3, 7),
+        "test_what_looks_cannot_become_root_again": (7,),
+        "test_root_is_refused": (7,),
+    },
     f"{_RUNTIME}/test_node_state.py": {
         "test_a_launch_killed_at_any_moment_leaves_nothing": (5,),
         "test_a_launch_that_hangs_with_the_lock_keeps_nobody_from_his": (5,),
