@@ -10,6 +10,7 @@ class GatewayError(ShifterError):
     """A request that is refused, with the HTTP status that says so."""
 
     status = 500
+    retry_after: int | None = None  # seconds
 
 
 class BadRequestError(GatewayError):
@@ -38,6 +39,10 @@ class SystemNotFoundError(GatewayError):
     status = 404
 
 
+class LocationNotFoundError(GatewayError):
+    status = 404
+
+
 class NameTakenError(GatewayError):
     """Something else is being done under this name."""
 
@@ -52,6 +57,27 @@ class TooManyPullsError(GatewayError):
     """The caller has as many pulls in the queue as one user may."""
 
     status = 429
+    retry_after = 10  # in which a pull or two may have ended
+
+
+class TooManyQuestionsError(GatewayError):
+    """So many are being answered that the rest of the gateway would wait for them."""
+
+    status = 429
+    retry_after = 5
+
+
+class TooManyLoginsError(GatewayError):
+    """The caller has had too many logins refused."""
+
+    status = 429
+    retry_after = 60
+
+
+class RegistryUnusableError(GatewayError):
+    """A registry does not answer, or not as it should."""
+
+    status = 502
 
 
 class ConfigError(GatewayError):

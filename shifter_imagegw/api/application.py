@@ -16,6 +16,7 @@ from shifter_imagegw.api.images import images
 from shifter_imagegw.api.openapi import openapi
 from shifter_imagegw.api.operation import operation
 from shifter_imagegw.api.queue import queue
+from shifter_imagegw.api.registries import registries
 from shifter_imagegw.api.views import api
 from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.config import GatewayConfig
@@ -33,7 +34,6 @@ from shifter_imagegw.web.rendering import prepare
 log = logging.getLogger(__name__)
 
 _LONGEST_BODY = 64 * 1024  # bytes; two lists of a thousand ids fit
-_RETRY_AFTER = "10"  # seconds, in which a pull or two may have ended
 
 
 class TagConverter(BaseConverter):
@@ -55,7 +55,7 @@ def create_app(
     app.url_map.strict_slashes = False
     app.extensions["shifter_service"] = Service(config, catalog, sealer, nudge=nudge)
     app.extensions["shifter_authenticator"] = Authenticator(config)
-    for routes in (api, images, queue):
+    for routes in (api, images, queue, registries):
         app.register_blueprint(routes)
     app.register_blueprint(operation(config, catalog))
     app.register_blueprint(openapi)
@@ -76,8 +76,8 @@ def _refuse(error: GatewayError) -> Response:
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("request not served path=%r reason=%s", request.path, error)
     response = _error(error.status, str(error))
-    if error.status == HTTPStatus.TOO_MANY_REQUESTS:
-        response.headers["Retry-After"] = _RETRY_AFTER
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
     return response
 
 

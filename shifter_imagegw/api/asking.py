@@ -43,11 +43,15 @@ def progress(record: ImageRecord) -> Response:
     return answer(record.to_wire() | {"status": shown.value} | record.layers_to_wire())
 
 
-def number(name: str, *, default: int, most: int = 99_999_999) -> int:
+def number(name: str, *, default: int, most: int = 99_999_999, least: int = 0) -> int:
     """A number in the query: how many of something are asked for."""
     text = request.args.get(name, str(default))
-    if not (text.isascii() and text.isdecimal() and len(text) < 9 and int(text) <= most):
-        raise BadRequestError(f"{name} must be a number up to {most}, not {text[:80]!r}")
+    is_number = text.isascii() and text.isdecimal() and len(text) < 9
+    if not (is_number and least <= int(text) <= most):
+        from_least = f"from {least} " if least else ""
+        raise BadRequestError(
+            f"{name} must be a number {from_least}up to {most}, not {text[:80]!r}"
+        )
     return int(text)
 
 

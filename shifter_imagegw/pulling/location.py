@@ -21,7 +21,7 @@ class Source:
     hint: str = ""  # what may be wrong if the registry does not have it
 
 
-def choose(tag: str, urls: Mapping[str, str], default: str) -> Source:
+def choose(tag: str, urls: Mapping[str, str], default: str, *, what: str = "pull") -> Source:
     """Find the source of a tag; `urls` holds the registry's URL of each configured location.
 
     A first component that names no location belongs to the repository on the default location,
@@ -39,13 +39,25 @@ def choose(tag: str, urls: Mapping[str, str], default: str) -> Source:
             return Source(location=location, name=rest)
     hint = f"{first!r} is no configured location: the gateway knows {', '.join(sorted(urls))}"
     if ":" in first:
-        raise PullError(f"cannot pull {tag!r}: {hint}")
+        raise PullError(f"cannot {what} {tag!r}: {hint}")
     return Source(location=default, name=tag, hint=hint)
 
 
 def is_registry_at(url: str, host: str) -> bool:
     """Whether a registry's URL is that of a host, however users call it."""
     return _same_host(host, urlsplit(url).netloc)
+
+
+def named(text: str, urls: Mapping[str, str], default: str) -> str | None:
+    """The location that a login is for: by its name or its registry's host, or the default one."""
+    if text in urls:
+        return text
+    if text == "default":
+        return default
+    for location, url in urls.items():
+        if _same_host(text, location) or _same_host(text, urlsplit(url).netloc):
+            return location
+    return None
 
 
 def _is_host(component: str) -> bool:

@@ -5,6 +5,7 @@ from shifter_imagegw.registry.blobs import BlobCache
 from shifter_imagegw.registry.client import RegistryClient, ResolvedImage
 from shifter_imagegw.registry.endpoint import Credentials, Endpoint
 from shifter_imagegw.registry.errors import (
+    CredentialsNotSentError,
     DigestMismatchError,
     FetchCancelledError,
     InvalidNameError,
@@ -15,13 +16,16 @@ from shifter_imagegw.registry.errors import (
 )
 from shifter_imagegw.registry.fetching import LayerFetches, fetch_layers
 from shifter_imagegw.registry.image_config import ImageConfig
+from shifter_imagegw.registry.login import check_login
 from shifter_imagegw.registry.manifest import Descriptor
 from shifter_imagegw.registry.name import RepositoryName
 from shifter_imagegw.registry.platforms import Platform
+from shifter_imagegw.registry.tags import TagPage, list_tags
 
 __all__ = [
     "BlobCache",
     "Credentials",
+    "CredentialsNotSentError",
     "Descriptor",
     "DigestMismatchError",
     "Endpoint",
@@ -36,6 +40,9 @@ __all__ = [
     "RegistryNotPermittedError",
     "RepositoryName",
     "ResolvedImage",
+    "TagPage",
     "UnsupportedMediaTypeError",
+    "check_login",
     "fetch_layers",
+    "list_tags",
 ]

@@ -190,34 +190,21 @@ class Authorizer:
         """A token from the server that the challenge names, as everybody or as ourselves."""
         assert access.bearer is not None
         parameters = access.bearer.parameters
-        realm = self._trusted_realm(parameters.get("realm", ""))
+        realm = trusted_realm(self._endpoint, parameters.get("realm", ""))
+        scopes = parameters.get("scope", "").split() or [f"repository:{repository}:pull"]
         headers = {"Accept": "application/json"}
         if stage is Stage.CREDENTIALS and self._credentials is not None:
             headers["Authorization"] = self._credentials.basic_header()
         began = self._clock()
-        with self._get(_token_url(realm, parameters, repository), headers) as answer:
+        with self._get(token_url(realm, parameters, scopes), headers) as answer:
             if answer.status != 200:
                 raise self._refused_by_token_server(answer, repository, stage)
             what = f"the answer of token server {answer.origin}"
             token = document.load(answer.read_all(_LARGEST_TOKEN_ANSWER, what), what)
-        text = token.get("token") or token.get("access_token")
-        if not isinstance(text, str) or not _TOKEN.fullmatch(text):
+        text = token_of(token)
+        if text is None:
             raise RegistryError(f"{what} for {repository} holds no token")
         return Authorization(stage, f"Bearer {text}", began + _usable_for(token.get("expires_in")))
-
-    def _trusted_realm(self, realm: str) -> str:
-        home = self._endpoint.origin
-        try:
-            origin = Origin.of(realm)
-        except ValueError:
-            raise RegistryError(f"registry {home} names no usable token server") from None
-        # Plain http only for a registry that is asked over plain http itself, and only there.
-        if origin.scheme == "http" and (home.scheme != "http" or origin.host != home.host):
-            raise RegistryError(
-                f"registry {home} names the token server {origin} over plain http, which is not "
-                "trusted: it must use https"
-            )
-        return realm
 
     def _refused_by_token_server(
         self, answer: Answer, repository: str, stage: Stage
@@ -244,12 +231,33 @@ def _learn(access: _Access, challenges: list[Challenge]) -> None:
             access.offers_basic = True
 
 
-def _token_url(realm: str, parameters: Mapping[str, str], repository: str) -> str:
-    scopes = parameters.get("scope", "").split() or [f"repository:{repository}:pull"]
+def trusted_realm(endpoint: Endpoint, realm: str) -> str:
+    """The token server that a registry names, where credentials may be shown to it."""
+    home = endpoint.origin
+    try:
+        origin = Origin.of(realm)
+    except ValueError:
+        raise RegistryError(f"registry {home} names no usable token server") from None
+    # Plain http only for a registry that is asked over plain http itself, and only there.
+    if origin.scheme == "http" and (home.scheme != "http" or origin.host != home.host):
+        raise RegistryError(
+            f"registry {home} names the token server {origin} over plain http, which is not "
+            "trusted: it must use https"
+        )
+    return realm
+
+
+def token_url(realm: str, parameters: Mapping[str, str], scopes: Iterable[str]) -> str:
     query = [("service", parameters["service"])] if parameters.get("service") else []
     query += [("scope", scope) for scope in scopes]
     base = realm.partition("#")[0]
-    return f"{base}{'&' if '?' in base else '?'}{urlencode(query)}"
+    return f"{base}{'&' if '?' in base else '?'}{urlencode(query)}" if query else base
+
+
+def token_of(answer: document.Document) -> str | None:
+    """The token in a token server's answer; None where there is none that a header can carry."""
+    text = answer.get("token") or answer.get("access_token")
+    return text if isinstance(text, str) and _TOKEN.fullmatch(text) else None
 
 
 def _usable_for(expires_in: object) -> float:

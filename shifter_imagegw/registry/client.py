@@ -136,7 +136,7 @@ class RegistryClient:
         repository = repository_at(self.endpoint, repository)
         headers = {"Range": f"bytes={start}-"} if start else {}
         what = f"blob {digest} of {self.endpoint.label}/{repository}"
-        with self._get(repository, f"blobs/{digest}", headers, what, bound=True) as answer:
+        with self.get(repository, f"blobs/{digest}", headers, what, bound=True) as answer:
             yield answer
 
     def require_blob(
@@ -152,7 +152,7 @@ class RegistryClient:
 
         def ask() -> None:
             first_byte = {"Range": "bytes=0-0"}
-            with self._get(repository, f"blobs/{digest}", first_byte, what, bound=True) as answer:
+            with self.get(repository, f"blobs/{digest}", first_byte, what, bound=True) as answer:
                 if answer.status == 206:
                     answer.read_some(1)  # so that the connection can be used again
 
@@ -216,7 +216,7 @@ class RegistryClient:
     def _get_manifest(self, repository: str, wanted: str, what: str) -> _Fetched:
         headers = {"Accept": ", ".join(media_types.ACCEPTED)}
         by_digest = is_digest(wanted)
-        with self._get(repository, f"manifests/{wanted}", headers, what, bound=by_digest) as answer:
+        with self.get(repository, f"manifests/{wanted}", headers, what, bound=by_digest) as answer:
             _require_plain(answer, f"the manifest of {what}")
             data = answer.read_all(_LARGEST_MANIFEST, f"the manifest of {what}")
             content_type = media_types.of_header(answer.headers.get("Content-Type"))
@@ -256,7 +256,7 @@ class RegistryClient:
         return size
 
     @contextlib.contextmanager
-    def _get(
+    def get(
         self,
         repository: str,
         path: str,
@@ -265,7 +265,10 @@ class RegistryClient:
         *,
         bound: bool,
     ) -> Iterator[Answer]:
-        """A successful answer, after as many refusals as it takes to find out what to show."""
+        """A successful answer, after as many refusals as it takes to find out what to show.
+
+        `bound` says that a digest protects what comes.
+        """
         url = self.endpoint.api(f"{repository}/{path}")
         authorization = self._authorizer.current(repository)
         while True:

@@ -118,5 +118,11 @@ class Credentials:
             raise RegistryError(
                 f"user name {self.username!r} cannot be sent to a registry: it holds a colon"
             )
-        pair = f"{self.username}:{self.password}".encode()
+        try:
+            pair = f"{self.username}:{self.password}".encode()
+        except UnicodeEncodeError:
+            raise RegistryError(
+                "the user name or the password cannot be sent to a registry: it holds half a "
+                "character"
+            ) from None
         return f"Basic {base64.b64encode(pair).decode('ascii')}"

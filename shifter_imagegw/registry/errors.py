@@ -29,6 +29,10 @@ class RegistryNotPermittedError(RegistryError):
     """The registry wants (other) credentials."""
 
 
+class CredentialsNotSentError(RegistryError):
+    """Credentials would be readable on their way."""
+
+
 class TooManyRequestsError(RegistryError):
     """The registry answers no more for a while, to whom we are so far."""
 

@@ -69,6 +69,11 @@ def is_digest(text: str) -> bool:
     return _DIGEST.fullmatch(text) is not None
 
 
+def is_registry_tag(text: str) -> bool:
+    """Whether `text` can be a tag in a registry."""
+    return _REGISTRY_TAG.fullmatch(text) is not None
+
+
 def _require_repository(repository: str, docker_tag: str) -> None:
     if len(repository) > _LONGEST_REPOSITORY:
         raise InvalidNameError(

@@ -30,6 +30,7 @@ from shifter_imagegw.rules.inspection import Inspections
 from shifter_imagegw.rules.jobs import Jobs, Nudge, no_nudge
 from shifter_imagegw.rules.lookup_log import LookupLog
 from shifter_imagegw.rules.queued import QueuedJob, queued_jobs
+from shifter_imagegw.rules.registries import Registries
 from shifter_imagegw.rules.usage import UsageHistory
 from shifter_imagegw.rules.usage_log import UsageLog
 
@@ -59,6 +60,7 @@ class Service:
         self._usage = UsageHistory(config, catalog, self._usage_log, clock)
         self.images = Images(catalog)
         self.inspections = Inspections(catalog, self.images)
+        self.registries = Registries(config, catalog, clock)
         self._jobs = Jobs(config, catalog, clock, nudge)
         self._imports = Imports(config, catalog, self._jobs)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from shifter_imagegw.api.openapi import operation_paths, paths
+from shifter_imagegw.api.openapi import operation_paths, paths, registry_paths
 from shifter_imagegw.api.openapi.parts import PARAMETERS, RESPONSES
 from shifter_imagegw.api.openapi.schemas import SCHEMAS
 from shifter_imagegw.operation.metrics import release
@@ -58,7 +58,7 @@ def document() -> dict[str, Any]:
             {"name": "usage", "description": "Who uses what"},
             {"name": "operation", "description": "What watches over the gateway"},
         ],
-        "paths": paths.PATHS | operation_paths.PATHS,
+        "paths": paths.PATHS | registry_paths.PATHS | operation_paths.PATHS,
         "components": {
             "schemas": SCHEMAS,
             "parameters": PARAMETERS,

@@ -59,6 +59,11 @@ def number(name: str, description: str, *, default: int, least: int, most: int) 
     }
 
 
+def text(name: str, description: str) -> Part:
+    """A text in the query, which may be left out."""
+    return {"name": name, "in": "query", "description": description, "schema": {"type": "string"}}
+
+
 def content(of: Part) -> Part:
     return {_JSON: {"schema": of}}
 

@@ -128,6 +128,36 @@ _INSPECTED: Schema = {
 SCHEMAS: Schema = {
     "Image": _object(_IMAGE, description="An image, or a pull on its way to be one."),
     "Images": _list_of(schema("Image")),
+    "Tags": _object(
+        {
+            "location": _STRING,
+            "repository": _STRING | {"description": "As its registry knows it."},
+            "tags": {"type": "array", "items": _STRING},
+            "next": _TEXT_OR_NULL | {"description": "What `last` is to be for those that follow."},
+        }
+    ),
+    "LoginTry": {
+        "type": "object",
+        "properties": {
+            "location": {
+                "type": "string",
+                "minLength": 1,
+                "description": "A location of the gateway's, its registry's host, or `default`.",
+            }
+        },
+        "required": ["location"],
+    },
+    "AcceptedLogin": _object(
+        {
+            "status": {"const": True},
+            "location": _STRING,
+            "url": _STRING,
+            "verified": {
+                "type": "boolean",
+                "description": "False where the registry lets everybody in, and has not looked.",
+            },
+        }
+    ),
     "Progress": _object(
         _IMAGE | {"layers_progress": _LAYERS_PROGRESS},
         description="How far a job is, or the image.",

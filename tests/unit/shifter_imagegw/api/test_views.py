@@ -26,6 +26,8 @@ ROUTES = [
     ("GET", "/api/stats/mycluster/"),
     ("GET", "/api/users/mycluster/"),
     ("GET", "/api/inspect/mycluster/docker/app:1/"),
+    ("GET", "/api/tags/mycluster/docker/app/"),
+    ("POST", "/api/login/mycluster/"),
     ("POST", "/api/doimport/mycluster/docker/app:1/"),
 ]
 

@@ -20,7 +20,7 @@ OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
 
-_ROUTE = re.compile(r"/v2/(?P<repository>.+)/(?P<kind>manifests|blobs)/(?P<wanted>[^/]+)")
+_ROUTE = re.compile(r"/v2/(?P<repository>.+)/(?P<kind>manifests|blobs|tags)/(?P<wanted>[^/]+)")
 
 
 def digest_of(data: bytes) -> str:
@@ -70,6 +70,8 @@ class FakeRegistry:
         self.token_lifetime: int | None = 300
         self.realm: str | None = None
         self.hides_private = False
+        self.pages = "by tag"  # of tags: or "by token", or "none" at all
+        self.link_host = ""
         self.tokens: dict[str, bool] = {}  # token -> whether it is alice's
         self._scripts: list[tuple[str, list[Reply]]] = []
         self._lock = threading.Lock()
@@ -144,12 +146,16 @@ class FakeRegistry:
                     return replies.pop(0)
         if request.path.startswith("/token"):
             return self._token(request)
+        if request.path == "/v2/":
+            return self._refusal("", request) or Reply(200, b"{}")
         route = _ROUTE.fullmatch(request.path)
         if route is None:
             return _error(404, "UNSUPPORTED")
         refused = self._refusal(route["repository"], request)
         if refused is not None:
             return refused
+        if route["kind"] == "tags":
+            return self._tags(route["repository"], request)
         if route["kind"] == "manifests":
             return self._manifest(route["repository"], route["wanted"])
         return self._blob(route["wanted"], request)
@@ -161,6 +167,28 @@ class FakeRegistry:
         media_type, data = found
         headers = {"Content-Type": media_type, "Docker-Content-Digest": digest_of(data)}
         return Reply(200, data, headers)
+
+    def _tags(self, repository: str, request: Request) -> Reply:
+        """As the distribution specification says, or (`pages`) as registries really do."""
+        tags = sorted(
+            name for known, name in self.manifests if known == repository and ":" not in name
+        )
+        if not tags:
+            return _error(404, "NAME_UNKNOWN")
+        query = parse_qs(urlsplit(request.path).query)
+        last = query.get("last", [""])[0] if self.pages == "by tag" else ""
+        start = int(query.get("token", ["0"])[0])
+        tags = [tag for tag in tags if tag > last][start:]
+        limit = int(query["n"][0]) if self.pages != "none" else len(tags)
+        headers = {"Content-Type": "application/json"}
+        if len(tags) > limit:
+            where = f"last={tags[limit - 1]}"
+            if self.pages == "by token":
+                where = f"token={start + limit}"
+            link = f"/v2/{repository}/tags/list?n={limit}&{where}"
+            headers["Link"] = f'<{self.link_host}{link}>; rel="next"'
+        content = {"name": repository, "tags": tags[:limit]}
+        return Reply(200, json.dumps(content).encode(), headers)
 
     def _blob(self, digest: str, request: Request) -> Reply:
         data = self.blobs.get(digest)
@@ -187,8 +215,8 @@ class FakeRegistry:
         if token in self.tokens and self.hides_private:
             return _error(404, "NAME_UNKNOWN")
         realm = self.realm or f"{self.url}/token"
-        challenge = (
-            f'Bearer realm="{realm}",service="fake, service",scope="repository:{repository}:pull"'
+        challenge = f'Bearer realm="{realm}",service="fake, service"' + (
+            f',scope="repository:{repository}:pull"' if repository else ""
         )
         return _error(401, "UNAUTHORIZED", {"WWW-Authenticate": challenge})
 

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What users may ask registries through the gateway: those that pulls reach, and no others."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from shifter_common.reference import ImageReference
+from shifter_imagegw.catalog import Catalog
+from shifter_imagegw.config import GatewayConfig, LocationConfig
+from shifter_imagegw.errors import (
+    BadRequestError,
+    ImageNotFoundError,
+    LocationNotFoundError,
+    NotPermittedError,
+    PullError,
+    RegistryUnusableError,
+    TooManyQuestionsError,
+)
+from shifter_imagegw.pulling import location
+from shifter_imagegw.registry import (
+    Credentials,
+    CredentialsNotSentError,
+    Endpoint,
+    InvalidNameError,
+    ManifestNotFoundError,
+    RegistryClient,
+    RegistryError,
+    RegistryNotPermittedError,
+    RepositoryName,
+    TagPage,
+    check_login,
+    list_tags,
+)
+from shifter_imagegw.registry.name import is_registry_tag
+from shifter_imagegw.rules.auth import Caller
+from shifter_imagegw.rules.login_tries import LoginTries
+
+log = logging.getLogger(__name__)
+
+_TIMEOUT = (5.0, 15.0)  # seconds to connect, and between two packets: somebody waits
+_ATTEMPTS = 2
+# A registry that hangs must leave threads for all who ask nothing of it.
+_MOST_QUESTIONS = 3  # of each process
+_WAIT_SECONDS = 2.0
+
+_LONGEST_LOCATION = 300
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tags:
+    """Some tags of a repository, and where they are."""
+
+    location: str
+    page: TagPage
+
+    def to_wire(self) -> dict[str, Any]:
+        return {
+            "location": self.location,
+            "repository": self.page.repository,
+            "tags": list(self.page.tags),
+            "next": self.page.next,
+        }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AcceptedLogin:
+    """A login that a location's registry accepts."""
+
+    location: LocationConfig
+    is_verified: bool  # else the registry lets everybody in, and has not looked at it
+
+    def to_wire(self) -> dict[str, Any]:
+        return {
+            "status": True,
+            "location": self.location.name,
+            "url": self.location.url,
+            "verified": self.is_verified,
+        }
+
+
+class Registries:
+    """Questions to registries that are answered while the caller waits."""
+
+    def __init__(self, config: GatewayConfig, catalog: Catalog, clock: Callable[[], float]) -> None:
+        self._config = config
+        self._urls = {name: place.url for name, place in config.locations.items()}
+        self._tries = LoginTries(catalog, clock)
+        self._turns = threading.BoundedSemaphore(_MOST_QUESTIONS)
+
+    def tags(
+        self, reference: ImageReference, caller: Caller, *, last: str | None, limit: int
+    ) -> Tags:
+        """Tags of a repository, as the caller may see them with their own logins."""
+        if reference.image_type != "docker":
+            raise BadRequestError(
+                f"cannot list the tags of {reference}: only images of type docker are in registries"
+            )
+        if last is not None and not is_registry_tag(last):
+            raise BadRequestError(f"last must be a tag, not {last[:80]!r}")
+        try:
+            source = location.choose(
+                reference.tag, self._urls, self._config.default_location, what="list the tags of"
+            )
+            repository = _repository_of(source.name)
+        except (PullError, InvalidNameError) as error:
+            raise BadRequestError(str(error)) from error
+        place = self._config.locations[source.location]
+        with self._asking(source.hint):
+            client = RegistryClient(
+                _endpoint(place), _login(place, caller), timeout=_TIMEOUT, attempts=_ATTEMPTS
+            )
+            with client:
+                page = list_tags(client, repository, last=last, limit=limit)
+        return Tags(location=source.location, page=page)
+
+    def log_in(self, where: str, caller: Caller) -> AcceptedLogin:
+        """Have a registry look at the login that the caller has for `where`; it is kept nowhere."""
+        name = location.named(where, self._urls, self._config.default_location)
+        if name is None:
+            raise LocationNotFoundError(
+                f"there is no location {where[:_LONGEST_LOCATION]!r}: the gateway knows "
+                f"{', '.join(sorted(self._urls))}"
+            )
+        login = caller.credentials.get(where) or caller.credentials.get(name)
+        if not login or ":" not in login:
+            raise BadRequestError(
+                f"the request carries no login for location {where!r}: it belongs into the "
+                'credential\'s payload, as {"authorized_locations": {LOCATION: "USER:PASSWORD"}}'
+            )
+        place, credentials = self._config.locations[name], _credentials(login)
+        with self._tries.one(caller), self._asking():
+            is_verified = check_login(_endpoint(place), credentials, timeout=_TIMEOUT)
+        log.info("login accepted location=%s uid=%d", name, caller.uid)
+        return AcceptedLogin(location=place, is_verified=is_verified)
+
+    @contextlib.contextmanager
+    def _asking(self, hint: str = "") -> Iterator[None]:
+        """Ask a registry in the body; what it refuses is refused to the caller."""
+        if not self._turns.acquire(timeout=_WAIT_SECONDS):
+            raise TooManyQuestionsError("others are asking registries just now: try again")
+        try:
+            yield
+        except (RegistryNotPermittedError, CredentialsNotSentError) as error:
+            raise NotPermittedError(str(error)) from error
+        except ManifestNotFoundError as error:
+            raise ImageNotFoundError(f"{error}; {hint}" if hint else str(error)) from error
+        except RegistryError as error:
+            raise RegistryUnusableError(str(error)) from error
+        finally:
+            self._turns.release()
+
+
+def _repository_of(name: str) -> str:
+    parsed = RepositoryName.parse(name)
+    if parsed.repository != name:
+        raise BadRequestError(
+            f"{name[:300]!r} names one image: leave out what follows {parsed.repository!r}"
+        )
+    return parsed.repository
+
+
+def _endpoint(place: LocationConfig) -> Endpoint:
+    return Endpoint(place.url, place.ca_file, place.auth_method.value, place.name)
+
+
+def _login(place: LocationConfig, caller: Caller) -> Credentials | None:
+    logins: Mapping[str, str] = caller.credentials
+    login = logins.get(place.name) or logins.get("default")
+    return _credentials(login) if login else None
+
+
+def _credentials(login: str) -> Credentials:
+    username, _, password = login.partition(":")
+    credentials = Credentials(username, password)
+    try:
+        credentials.basic_header()
+    except RegistryError as error:
+        raise BadRequestError(str(error)) from error
+    return credentials

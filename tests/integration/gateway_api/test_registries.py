@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What users ask registries through the gateway: logins, and tags; real ones, with TLS."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import pytest
+
+from tests.integration.conftest import SYSTEM, gateways
+from tests.integration.registry.real_registry import (
+    PASSWORD,
+    USER,
+    Authority,
+    htpasswd_auth,
+    serve,
+    token_auth,
+    write_layout,
+)
+
+pytestmark = [pytest.mark.munge, pytest.mark.registry]
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return Authority.create(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(scope="module")
+def site(registry, munged, authority, tmp_path_factory):
+    """A gateway that knows registries: with passwords, with tokens, open to all, and gone."""
+    directory = tmp_path_factory.mktemp("registries")
+    with contextlib.ExitStack() as stack:
+        passwords = stack.enter_context(
+            serve(directory / "passwords", authority=authority, auth=htpasswd_auth(directory))
+        )
+        auth = stack.enter_context(token_auth(authority))
+        tokens = stack.enter_context(serve(directory / "tokens", authority=authority, auth=auth))
+        layout = write_layout(directory / "layout", "amd64")
+        for tag in ("v1", "v2", "v3"):
+            passwords.push(layout, f"secret/app:{tag}")
+            tokens.push(layout, f"secret/app:{tag}")
+            tokens.push(layout, f"public/app:{tag}")
+        trust = {"sslcacert": str(authority.ca_file)}
+        locations = {
+            "default": {"url": registry.url},
+            "passwords": {"url": passwords.url, "authMethod": "basic", **trust},
+            "tokens": {"url": tokens.url, **trust},
+            "gone": {"url": "https://127.0.0.1:1"},
+        }
+        make = stack.enter_context(gateways(registry, munged, tmp_path_factory))
+        gateway = make(Locations=locations, arguments=["--workers", "1"])
+        gateway.token_host = tokens.host
+        yield gateway
+
+
+def payload(**logins):
+    return json.dumps({"authorized_locations": logins}).encode()
+
+
+def log_in(site, location, login=None):
+    logins = {} if login is None else {location: login}
+    return site.request(
+        "POST", f"/api/login/{SYSTEM}/", json={"location": location}, payload=payload(**logins)
+    )
+
+
+def tags(site, repository, login=None, **query):
+    logins = {} if login is None else {repository.partition("/")[0]: login}
+    where = f"/api/tags/{SYSTEM}/docker/{repository}/"
+    return site.request("GET", where, params=query, payload=payload(**logins))
+
+
+ALICE = f"{USER}:{PASSWORD}"
+
+
+@pytest.mark.parametrize("location", ["passwords", "tokens"])
+def test_a_login_is_tried_and_nothing_of_it_is_kept(site, location):
+    accepted = log_in(site, location, ALICE)
+
+    url = site.config["Locations"][location]["url"]
+    assert accepted.status_code == 200, accepted.text
+    assert accepted.json() == {"status": True, "location": location, "url": url, "verified": True}
+    by_host = log_in(site, url.removeprefix("https://"), ALICE)
+    assert by_host.json()["location"] == location
+    kept = b"".join(path.read_bytes() for path in site.directory.rglob("*") if path.is_file())
+    assert PASSWORD.encode() not in kept
+
+
+@pytest.mark.parametrize(
+    ("location", "words"),
+    [("passwords", "unauthorized"), ("tokens", "incorrect username or password")],
+)
+def test_a_wrong_login_is_refused_with_the_registrys_reason(site, location, words):
+    refused = log_in(site, location, f"{USER}:guessed-wrong")
+
+    assert refused.status_code == 403, refused.text
+    assert f"refuses user '{USER}'" in refused.json()["error"]
+    assert words in refused.json()["error"].lower()
+    assert "guessed-wrong" not in refused.text + site.log
+
+
+@pytest.mark.parametrize(
+    ("location", "login", "status", "words"),
+    [
+        ("nosuch", "a:b", 404, "there is no location 'nosuch'"),
+        ("169.254.169.254", "a:b", 404, "there is no location"),
+        ("default", "a:b", 403, "over which no password is sent"),
+        ("tokens", None, 400, "carries no login"),
+    ],
+)
+def test_a_login_that_cannot_be_tried_is_refused(site, location, login, status, words):
+    refused = log_in(site, location, login)
+
+    assert (refused.status_code, words in refused.json()["error"]) == (status, True), refused.text
+
+
+def test_a_registry_that_is_away_is_said_to_be(site):
+    refused = log_in(site, "gone", "a:b")
+
+    assert refused.status_code == 502
+    assert "127.0.0.1:1 cannot be reached" in refused.json()["error"]
+
+
+def test_tags_are_listed_page_by_page(site):
+    first = tags(site, "tokens/public/app", limit=2)
+    assert first.json() == {
+        "location": "tokens", "repository": "public/app", "tags": ["v1", "v2"], "next": "v2",
+    }  # fmt: skip
+
+    rest = tags(site, f"{site.token_host}/public/app", last="v2", limit=2)
+    assert (rest.json()["tags"], rest.json()["next"]) == (["v3"], None)
+
+
+@pytest.mark.parametrize("location", ["passwords", "tokens"])
+def test_private_tags_are_listed_to_who_brings_a_login(site, location):
+    assert tags(site, f"{location}/secret/app", ALICE).json()["tags"] == ["v1", "v2", "v3"]
+
+    refused = tags(site, f"{location}/secret/app")
+    assert refused.status_code == 403
+    assert f"shifterimg login {location}" in refused.json()["error"]
+
+
+def test_tags_of_what_is_not_there_are_not_found(site):
+    refused = tags(site, "lib/none")
+
+    assert refused.status_code == 404, refused.text
+    assert "there is no repository" in refused.json()["error"]
+
+
+def test_who_has_too_many_logins_refused_has_to_wait(site):
+    """The last test of this gateway: its user is the same in all of them."""
+    answers = [log_in(site, "passwords", "mallory:guess") for _ in range(6)]
+
+    refused = answers[-1]
+    assert refused.status_code == 429, refused.text
+    assert refused.headers["Retry-After"] == "60"
+    assert log_in(site, "passwords", ALICE).status_code == 429
