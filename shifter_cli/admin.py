@@ -19,6 +19,7 @@ _PROGRAM = "shifter-admin"
 # Where each command is, below `administration`, by what it is for; no other is loaded.
 SECTIONS = {
     "Look at this node or gateway": {
+        "check": "checking.check",
         "config": "config_group.config_group",
         "addresses": "addresses.command",
     },
@@ -39,7 +40,7 @@ _PLACES = {name: place for commands in SECTIONS.values() for name, place in comm
 _EXAMPLES = """\
 \b
 Examples:
-  shifter-admin config check              what is wrong with udiRoot.conf
+  shifter-admin check                     is all well here? what to do if not
   shifter-admin queue                     what the gateway is at, for whom
   shifter-admin stats --days 90           what was used, and by whom
   shifter-admin images --owner alice      what somebody has there

@@ -24,6 +24,7 @@ class Answer:
     status: int
     reason: str
     text: str
+    date: str = ""  # by the gateway's clock, as HTTP writes it
 
 
 def exchange(
@@ -37,7 +38,8 @@ def exchange(
         socket = connection.sock  # the answer may take it away from the connection
         connection.putrequest(method, base.path.rstrip("/") + path, skip_accept_encoding=True)
         connection.putheader("Accept", "*/*")
-        connection.putheader("authentication", credential)
+        if credential:
+            connection.putheader("authentication", credential)
         if method == "POST":
             connection.putheader("Content-type", "application/json")
             connection.putheader("Content-Length", str(len(body)))
@@ -51,7 +53,8 @@ def exchange(
         if response.length:
             raise http.client.IncompleteRead(b"", response.length)
         text = b"".join(pieces).decode("utf-8", "replace")
-        return Answer(url, response.status, response.reason, text)
+        date = response.getheader("Date") or ""
+        return Answer(url, response.status, response.reason, text, date)
 
 
 def _connection(

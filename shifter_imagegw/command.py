@@ -12,6 +12,7 @@ import click
 from shifter_common import defects
 from shifter_common.errors import ShifterError
 from shifter_imagegw.commands import admin
+from shifter_imagegw.commands.check import check as check_host
 from shifter_imagegw.commands.config_check import check
 from shifter_imagegw.commands.config_show import show
 from shifter_imagegw.commands.index import index
@@ -65,6 +66,7 @@ config.add_command(check)
 config.add_command(show)
 main.add_command(serve)
 main.add_command(api)
+main.add_command(check_host)
 main.add_command(index)
 for command in admin.COMMANDS:
     main.add_command(command)

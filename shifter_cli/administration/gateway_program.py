@@ -68,9 +68,10 @@ def find(
             f"there is no {wanted}: this is for a host of the gateway (--gateway-config names "
             "another file)"
         )
-    places = [os.path.dirname(os.path.realpath(sys.argv[0])), os.path.dirname(sys.executable)]
+    places = [os.path.dirname(os.path.realpath(sys.argv[0]))]
     if config is not None:
-        places.insert(0, os.path.join(config.udi_root_path, "bin"))
+        places.append(os.path.join(config.udi_root_path, "bin"))
+    places.append(os.path.dirname(sys.executable))
     program = shutil.which(_NAME, path=os.pathsep.join(places)) or shutil.which(_NAME)
     if program is None:
         raise SettingsError(

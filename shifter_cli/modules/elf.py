@@ -54,6 +54,25 @@ def read(file: IO[bytes], name: str) -> SharedObject:
     return found
 
 
+def number(file: IO[bytes], name: str, symbol: str) -> int | None:
+    """The value of an `unsigned int` that a shared object offers; None where it has none."""
+    from elftools.elf.elffile import ELFFile
+    from elftools.elf.sections import SymbolTableSection
+
+    try:
+        elf = ELFFile(file)
+        table = elf.get_section_by_name(".dynsym")
+        found = table.get_symbol_by_name(symbol) if isinstance(table, SymbolTableSection) else None
+        for one in found or ():
+            section = elf.get_section(one["st_shndx"])
+            start = one["st_value"] - section["sh_addr"]
+            value = section.data()[start : start + 4]
+            return int.from_bytes(value, "little" if elf.little_endian else "big")
+    except Exception as error:  # see `read`
+        raise NotALibraryError(f"{name} is a broken shared object: {error!r}") from error
+    return None
+
+
 def _read(file: IO[bytes]) -> SharedObject | None:
     from elftools.elf.elffile import ELFFile
 

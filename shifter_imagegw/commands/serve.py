@@ -171,7 +171,7 @@ def only_gateway_of(config: GatewayConfig) -> Iterator[None]:
     if config.mongodb is not None:
         yield
         return
-    path = config.catalog_path.with_name(f"{config.catalog_path.name}.lock")
+    path = _lock_of(config)
     try:
         file = path.open("w")
     except OSError as error:
@@ -186,6 +186,19 @@ def only_gateway_of(config: GatewayConfig) -> Iterator[None]:
                 )
             time.sleep(0.1)
         yield
+
+
+def is_served(config: GatewayConfig) -> bool:
+    """Whether a gateway of this host has the lock beside the catalog's file."""
+    try:
+        with _lock_of(config).open() as file:
+            return not _locked(file)
+    except OSError:
+        return False
+
+
+def _lock_of(config: GatewayConfig) -> Path:
+    return config.catalog_path.with_name(f"{config.catalog_path.name}.lock")
 
 
 def _locked(file: IO[str]) -> bool:

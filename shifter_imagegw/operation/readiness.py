@@ -34,7 +34,7 @@ class Readiness:
         """Parts that do not work, with the reason; empty where all do."""
         return {
             part: reason
-            for part, check in self._checks().items()
+            for part, check in self.checks().items()
             if (reason := _failure_of(check)) is not None
         }
 
@@ -54,7 +54,8 @@ class Readiness:
                 found[system] = _lateness(jobs, max(waits))
         return found
 
-    def _checks(self) -> dict[str, Callable[[], None]]:
+    def checks(self) -> dict[str, Callable[[], None]]:
+        """What looks at each part, and raises where it does not work."""
         checks: dict[str, Callable[[], None]] = {"catalog": self._catalog.check}
         if self._config.broker is not None:
             checks["broker"] = self._check_broker

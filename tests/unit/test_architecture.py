@@ -41,6 +41,8 @@ MAY_IMPORT = {
         # What a node will do with a job, known when the job is submitted.
         *(f"shifter_runtime.{module}" for module in ("errors", "identity", "image", "modules")),
         *(f"shifter_runtime.{module}" for module in ("spelling", "tag_index", "volumes")),
+        # What a node must have, and whom root may rely on there.
+        *(f"shifter_runtime.{module}" for module in ("syscalls", "trust")),
         "shifter_runtime.job.ssh_plan",
         "shifter_runtime.operations.cache",
     ),
@@ -144,6 +146,7 @@ ONLY_IMPORTER = {
     "subprocess": {
         "shifter_cli/administration/gateway_program.py",
         "shifter_cli/doctor/launch.py",
+        *(f"shifter_cli/checks/{module}.py" for module in ("installation", "slurm")),
         "shifter_cli/logins/helper.py",
         "shifter_cli/modules/image_files.py",
         *(f"shifter_cli/submission/{module}.py" for module in ("launcher", "ssh_key")),

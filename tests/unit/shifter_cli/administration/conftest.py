@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from types import SimpleNamespace
 
@@ -53,3 +54,27 @@ def run(gateway, config_path, payloads, capfd, monkeypatch):
         return SimpleNamespace(code=end.value.code, stdout=written.out, stderr=written.err)
 
     return run
+
+
+PROGRAM = """#!{python}
+import json, os, sys
+seen = {{"arguments": sys.argv[1:], "config": os.environ["GWCONFIG"]}}
+answer = json.loads({answer!r})
+print(json.dumps(seen if answer == "seen" else answer))
+sys.exit(3)
+"""
+
+
+@pytest.fixture
+def gateway_program(tmp_path, monkeypatch):
+    """Make a shifter-gateway that answers this, or how it was called, and ends with 3."""
+
+    def make(answer="seen"):
+        program = tmp_path / "bin/shifter-gateway"
+        program.parent.mkdir()
+        program.write_text(PROGRAM.format(python=sys.executable, answer=json.dumps(answer)))
+        program.chmod(0o755)
+        monkeypatch.setattr(sys, "argv", [str(tmp_path / "bin/shifter-admin")])
+        (tmp_path / "imagemanager.json").write_text("{}")
+
+    return make

@@ -2,29 +2,10 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
 
 from shifter_cli.administration import config_values
-
-PROGRAM = """#!{python}
-import json, os, sys
-print(json.dumps({{"arguments": sys.argv[1:], "config": os.environ["GWCONFIG"]}}))
-sys.exit(3)
-"""
-
-
-@pytest.fixture
-def gateway_program(tmp_path, monkeypatch):
-    """A shifter-gateway that tells how it was called, and an imagemanager.json for it."""
-    program = tmp_path / "bin/shifter-gateway"
-    program.parent.mkdir()
-    program.write_text(PROGRAM.format(python=sys.executable))
-    program.chmod(0o755)
-    monkeypatch.setattr(sys, "argv", [str(tmp_path / "bin/shifter-admin")])
-    (tmp_path / "imagemanager.json").write_text("{}")
-    return program
 
 
 def values(tmp_path, text):
@@ -78,6 +59,8 @@ def test_a_file_that_cannot_be_used_is_refused(run, tmp_path):
 
 @pytest.mark.parametrize("command", ["check", "show"])
 def test_the_gateway_s_file_is_left_to_its_program(run, gateway_program, tmp_path, command):
+    gateway_program()
+
     result = run("config", command, "--gateway", "--json")
 
     answer = json.loads(result.stdout)
