@@ -17,7 +17,7 @@ from shifter_cli.errors import (
     GatewayUnreachableError,
     SettingsError,
 )
-from shifter_cli.exchange import Answer, cause, exchange
+from shifter_cli.exchange import Answer, Download, cause, exchange, open_download
 from shifter_common.reference import ImageReference
 
 # How a gateway of the original, and one of ours, says that it has no such route.
@@ -74,13 +74,30 @@ class Gateways:
         payload: bytes = b"",
         support_may_help: bool = True,
     ) -> Answer:
+        """What the first gateway says that is neither silent nor broken."""
+        return self._first_answer(
+            failing,
+            lambda url: exchange(url, method, path, self._encode(payload), body, self._timeout),
+            support_may_help=support_may_help,
+        )
+
+    def _download(self, failing: str, path: str, start: int) -> Download:
+        """A file from `start` on, of which the answer says how much that is."""
+        answer = self._first_answer(
+            failing, lambda url: open_download(url, path, self._encode(b""), start)
+        )
+        assert isinstance(answer, Download)  # all others are refusals
+        return answer
+
+    def _first_answer(
+        self, failing: str, attempt: Callable[[str], Answer], *, support_may_help: bool = True
+    ) -> Answer:
         """Go from gateway to gateway until one is neither silent nor broken."""
         silent = []
         broken: Answer | None = None
         for url in tuple(self._urls):
-            credential = self._encode(payload)
             try:
-                answer = exchange(url, method, path, credential, body, self._timeout)
+                answer = attempt(url)
             except (OSError, http.client.HTTPException) as error:
                 silent.append(f"{url}: {cause(error)}")
                 continue
@@ -103,7 +120,7 @@ class Gateways:
 
 
 def _require_success(answer: Answer, failing: str, support_may_help: bool = True) -> None:
-    if answer.status == 200:
+    if answer.status == 200 or isinstance(answer, Download):
         return
     reason = _reason(answer)
     if answer.status in (404, 405) and reason.startswith(_NO_SUCH_ROUTE):

@@ -8,12 +8,16 @@ import dataclasses
 import http.client
 import time
 import urllib.parse
+from collections.abc import Iterator, Mapping
 
 from shifter_cli.errors import SettingsError
 
 # A machine that is gone answers nothing at all: the next gateway must get its turn.
 _CONNECT_SECONDS = 20.0
 _READ_BYTES = 1 << 16
+_DOWNLOAD_BYTES = 1 << 20
+_STALLED_SECONDS = 60.0  # without a byte of a download
+_LONGEST_REFUSAL = 1 << 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,24 +31,39 @@ class Answer:
     date: str = ""  # by the gateway's clock, as HTTP writes it
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Download(Answer):
+    """An answer whose bytes are still to be read; to be closed."""
+
+    connection: http.client.HTTPConnection
+    response: http.client.HTTPResponse
+
+    def header(self, name: str) -> str:
+        return self.response.headers.get(name, "")
+
+    def pieces(self) -> Iterator[bytes]:
+        """The bytes as they come; raises `OSError` or `HTTPException` where they break off."""
+        while piece := self.response.read1(_DOWNLOAD_BYTES):
+            yield piece
+        if self.response.length:
+            raise http.client.IncompleteRead(b"", self.response.length)
+
+    def close(self) -> None:
+        self.response.close()
+        self.connection.close()
+
+
 def exchange(
     url: str, method: str, path: str, credential: str, body: bytes, timeout: float
 ) -> Answer:
     """One request on a connection of its own, as the original's client does."""
-    base = _split(url)
     deadline = time.monotonic() + timeout if timeout else None
-    with contextlib.closing(_connection(url, base, timeout)) as connection:
+    with contextlib.closing(_connection(url, timeout)) as connection:
         connection.connect()
         socket = connection.sock  # the answer may take it away from the connection
-        connection.putrequest(method, base.path.rstrip("/") + path, skip_accept_encoding=True)
-        connection.putheader("Accept", "*/*")
-        if credential:
-            connection.putheader("authentication", credential)
-        if method == "POST":
-            connection.putheader("Content-type", "application/json")
-            connection.putheader("Content-Length", str(len(body)))
         socket.settimeout(_left(deadline))
-        connection.endheaders(body or None)
+        headers = {"authentication": credential} if credential else {}
+        _send(connection, url, method, path, headers, body)
         response = connection.getresponse()
         pieces = []
         while response.length != 0 and not response.isclosed():
@@ -57,9 +76,55 @@ def exchange(
         return Answer(url, response.status, response.reason, text, date)
 
 
-def _connection(
-    url: str, base: urllib.parse.SplitResult, timeout: float
-) -> http.client.HTTPConnection:
+def open_download(url: str, path: str, credential: str, start: int) -> Answer:
+    """Ask for the bytes of a file from `start` on; a `Download`, or the refusal."""
+    connection = _connection(url, 0.0)
+    try:
+        connection.connect()
+        connection.sock.settimeout(_STALLED_SECONDS)
+        headers = {"authentication": credential}
+        if start:
+            headers["Range"] = f"bytes={start}-"
+        _send(connection, url, "GET", path, headers)
+        response = connection.getresponse()
+        if response.status in (200, 206):
+            return Download(
+                url=url,
+                status=response.status,
+                reason=response.reason,
+                text="",
+                connection=connection,
+                response=response,
+            )
+        text = response.read(_LONGEST_REFUSAL).decode("utf-8", "replace")
+    except BaseException:
+        connection.close()
+        raise
+    connection.close()
+    return Answer(url, response.status, response.reason, text)
+
+
+def _send(
+    connection: http.client.HTTPConnection,
+    url: str,
+    method: str,
+    path: str,
+    headers: Mapping[str, str],
+    body: bytes = b"",
+) -> None:
+    base = _split(url)
+    connection.putrequest(method, base.path.rstrip("/") + path, skip_accept_encoding=True)
+    connection.putheader("Accept", "*/*")
+    for name, value in headers.items():
+        connection.putheader(name, value)
+    if method == "POST":
+        connection.putheader("Content-type", "application/json")
+        connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders(body or None)
+
+
+def _connection(url: str, timeout: float) -> http.client.HTTPConnection:
+    base = _split(url)
     seconds = min(timeout, _CONNECT_SECONDS) if timeout else _CONNECT_SECONDS
     try:
         host, port = base.hostname, base.port

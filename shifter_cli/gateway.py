@@ -14,7 +14,7 @@ from shifter_cli.errors import (
     GatewayRefusalError,
     ImageNotFoundError,
 )
-from shifter_cli.exchange import Answer
+from shifter_cli.exchange import Answer, Download
 from shifter_cli.records import ImageRecord, LookupRow, QueuedJob
 from shifter_cli.registry_records import AcceptedLogin, TagPage, WebLink
 from shifter_common.reference import ImageReference
@@ -81,6 +81,10 @@ class GatewayClient(Gateways):
             "GET", f"cannot list the pulls of {self._system}", self._path("queue")
         )
         return [QueuedJob.from_wire(item) for item in list_of(answer)]
+
+    def export(self, reference: ImageReference, start: int) -> Download:
+        """The bytes of an image's file, from `start` on."""
+        return self._download(f"cannot export {reference}", self._path("export", reference), start)
 
     def set_access(
         self, reference: ImageReference, access: AccessLists, *, public: bool

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 _ERASE_TO_END_OF_LINE = "\x1b[K"
 _ERASE_BELOW = "\x1b[J"
@@ -18,22 +21,25 @@ class Screen:
     that nothing flickers.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream  # standard output, as it is when something is written
         self._drawn: list[str] = []
 
     @property
     def is_empty(self) -> bool:
         return not self._drawn
 
-    @staticmethod
-    def size() -> tuple[int, int]:
+    def size(self) -> tuple[int, int]:
         """Columns and rows, as they are now."""
         size = shutil.get_terminal_size()
+        if self._stream is not None and "COLUMNS" not in os.environ:
+            with contextlib.suppress(OSError):
+                size = os.get_terminal_size(self._stream.fileno())
         return size.columns, size.lines
 
-    @staticmethod
-    def has_ascii_only() -> bool:
-        return not (sys.stdout.encoding or "").lower().startswith("utf")
+    def has_ascii_only(self) -> bool:
+        encoding = (self._stream or sys.stdout).encoding or ""
+        return not encoding.lower().startswith("utf")
 
     def draw(self, lines: Sequence[str], above: Sequence[str] = ()) -> None:
         if not above and list(lines) == self._drawn:
@@ -59,6 +65,5 @@ class Screen:
         rows = sum(max(1, -(-len(line) // max(columns, 1))) for line in self._drawn)
         return "\r" + (f"\x1b[{rows - 1}A" if rows > 1 else "")
 
-    @staticmethod
-    def _write(text: str) -> None:
-        print(text, end="", flush=True)
+    def _write(self, text: str) -> None:
+        print(text, end="", flush=True, file=self._stream)

@@ -18,10 +18,11 @@ DEFAULT_CONFIG = "/etc/shifter/udiRoot.conf"
 # Where each mode is, below `modes`, by what it is for. A launch by name waits for `lookup`, so
 # that no more than the mode that was asked for is loaded.
 SECTIONS = {
-    "Get images": {
+    "Get and save images": {
         "pull": "pulling.pull",
         "pullnb": "pulling.pullnb",
         "import": "importing.import_",
+        "export": "exporting.export",
     },
     "Look at images": {
         "images": "listing.images",

@@ -149,6 +149,7 @@ ONLY_IMPORTER = {
         *(f"shifter_cli/checks/{module}.py" for module in ("installation", "slurm")),
         "shifter_cli/logins/helper.py",
         "shifter_cli/modules/image_files.py",
+        "shifter_cli/sqfs2tar.py",
         *(f"shifter_cli/submission/{module}.py" for module in ("launcher", "ssh_key")),
         "shifter_imagegw/run.py",
     },

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""An image's file, fetched from the gateway: taken up again where it broke off."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import http.client
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import IO
+
+from shifter_cli.exchange import Download, cause
+from shifter_common.errors import ShifterError
+from shifter_common.reference import ImageReference
+
+_MOST_TRIES = 5  # without a byte in between
+_PAUSE = 1.0  # seconds
+_RANGE = re.compile(r"bytes (\d+)-")
+_SQUASHFS_MAGIC = b"hsqs"
+_BYTES_USED = slice(40, 48)  # of the superblock: how long the filesystem is
+_SUPERBLOCK = 96
+
+Open = Callable[[int], Download]  # the bytes from here on
+
+
+class ExportError(ShifterError):
+    """An image's file that could not be fetched, or is not what it should be."""
+
+
+class Source:
+    """The file of one image at the gateway; the first answer tells what it is.
+
+    `watch` is told how much has come, and of how much.
+    """
+
+    def __init__(
+        self,
+        reference: ImageReference,
+        open_at: Open,
+        watch: Callable[[int, int], None] = lambda done, size: None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.reference = reference
+        self._open_at = open_at
+        self._watch = watch
+        self._sleep = sleep
+        self._opened: Download | None = open_at(0)
+        self.image_id = self._opened.header("X-Shifter-Id")
+        self.format = self._opened.header("X-Shifter-Format") or "squashfs"
+        self.size = self._size(self._opened)
+
+    def close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+    def pieces(self, start: int = 0) -> Iterator[bytes]:
+        """All bytes from `start` on, over as many connections as it takes."""
+        done, tries = start, 0
+        self._watch(done, self.size)
+        while done < self.size:
+            problem = "the answer broke off"
+            try:
+                for piece in self._from(done):
+                    done, tries = done + len(piece), 0
+                    self._watch(done, self.size)
+                    yield piece
+            except (OSError, http.client.HTTPException) as error:
+                problem = cause(error)
+            self.close()
+            tries += 1
+            if done < self.size and tries >= _MOST_TRIES:
+                raise ExportError(
+                    f"cannot export {self.reference}: {problem} at {done} of {self.size} bytes; "
+                    "the same command goes on from there"
+                )
+            if done < self.size:
+                self._sleep(_PAUSE)
+        if done > self.size:
+            raise ExportError(
+                f"cannot export {self.reference}: the gateway sent {done} bytes, not {self.size}"
+            )
+
+    def _from(self, start: int) -> Iterator[bytes]:
+        """What one connection gives."""
+        if self._opened is None or start:
+            self.close()
+            self._opened = self._open_at(start)
+        if self._opened.header("X-Shifter-Id") != self.image_id:
+            raise ExportError(f"cannot export {self.reference}: it is another image now")
+        began = _RANGE.match(self._opened.header("Content-Range"))
+        skip = start - (int(began[1]) if began else 0)  # what lies between may give all of it
+        for piece in self._opened.pieces():
+            rest = piece[skip:]
+            skip = max(skip - len(piece), 0)
+            if rest:
+                yield rest
+
+    def _size(self, opened: Download) -> int:
+        length = opened.header("Content-Length")
+        if not length.isdigit():
+            raise ExportError(
+                f"cannot export {self.reference}: the gateway does not say how large it is"
+            )
+        return int(length)
+
+
+@contextlib.contextmanager
+def partial_file(target: str, source: Source) -> Iterator[IO[bytes]]:
+    """The file beside `target` that holds what has come of this very image, at its end.
+
+    It stays when the body fails, for the next try.
+    """
+    folder, name = os.path.split(os.path.abspath(target))
+    path = os.path.join(folder, f".{name}.{source.image_id[:12] or 'image'}.partial")
+    try:
+        opened = open(path, "ab+")  # noqa: SIM115
+    except OSError as error:
+        raise ExportError(f"cannot export to {target!r}: {error.strerror}") from error
+    with opened as partial:
+        try:
+            fcntl.flock(partial, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ExportError(
+                f"cannot export to {target!r}: another export to it is under way"
+            ) from error
+        if partial.seek(0, os.SEEK_END) > source.size:
+            partial.truncate(0)
+            partial.seek(0)
+        yield partial
+
+
+def fetch(source: Source, partial: IO[bytes], target: str) -> None:
+    """Complete a partial file, and check that it is what it should be."""
+    try:
+        for piece in source.pieces(partial.tell()):
+            partial.write(piece)
+        partial.flush()
+        os.fsync(partial.fileno())
+    except OSError as error:
+        raise ExportError(f"cannot export to {target!r}: {error.strerror}") from error
+    if source.format == "squashfs" and not _is_whole_squashfs(partial):
+        partial.truncate(0)
+        raise ExportError(
+            f"cannot export to {target!r}: what came is no whole squashfs file; export it again"
+        )
+
+
+def _is_whole_squashfs(file: IO[bytes]) -> bool:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    superblock = file.read(_SUPERBLOCK)
+    file.seek(0, os.SEEK_END)
+    is_squashfs = superblock.startswith(_SQUASHFS_MAGIC)
+    return is_squashfs and int.from_bytes(superblock[_BYTES_USED], "little") <= size
