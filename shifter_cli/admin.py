@@ -32,6 +32,7 @@ SECTIONS = {
     "Change something": {
         "cancel": "jobs.cancel",
         "requeue": "jobs.requeue",
+        "gc": "cleaning.gc",
         "module": "module_group.module_group",
     },
 }
@@ -44,6 +45,7 @@ Examples:
   shifter-admin queue                     what the gateway is at, for whom
   shifter-admin stats --days 90           what was used, and by whom
   shifter-admin images --owner alice      what somebody has there
+  shifter-admin gc --dry-run              what could be removed
   shifter-admin module prepare mpich --from /usr/lib/x86_64-linux-gnu
 
 Exit status: 0 when all is well, 1 when something is wrong or could not be done, 130 when

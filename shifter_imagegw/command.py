@@ -15,6 +15,7 @@ from shifter_imagegw.commands import admin
 from shifter_imagegw.commands.check import check as check_host
 from shifter_imagegw.commands.config_check import check
 from shifter_imagegw.commands.config_show import show
+from shifter_imagegw.commands.gc import gc
 from shifter_imagegw.commands.index import index
 from shifter_imagegw.commands.serve import api, serve
 
@@ -68,5 +69,6 @@ main.add_command(serve)
 main.add_command(api)
 main.add_command(check_host)
 main.add_command(index)
+main.add_command(gc)
 for command in admin.COMMANDS:
     main.add_command(command)

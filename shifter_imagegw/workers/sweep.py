@@ -82,16 +82,24 @@ def nudge(catalog: Catalog, systems: Collection[str], nudges: Nudges) -> None:
 def clean(catalog: Catalog, place: Place) -> None:
     """Remove the partial files of workers that are dead, or that nobody has heard of for long."""
     try:
-        partials = place.partials()
-        # Asked for afterwards: who holds no job now has ended the one that it made the file for.
-        busy = set(catalog.workers()) if partials else set()
-        for partial in partials:
-            is_old = partial.age > _ABANDONED_AFTER and partial.worker not in busy
-            if is_dead(partial.worker) or is_old:
-                place.discard(partial)
-                log.info("partial file removed path=%s", os.fspath(partial.path))
+        for partial in abandoned(catalog, place):
+            place.discard(partial)
+            log.info("partial file removed path=%s", os.fspath(partial.path))
     except PullError as error:
         log.warning("partial files not removed reason=%s", error)
+
+
+def abandoned(catalog: Catalog, place: Place) -> list[Partial]:
+    """What nobody will finish."""
+    partials = place.partials()
+    # Asked for afterwards: who holds no job now has ended the one that it made the file for.
+    busy = set(catalog.workers()) if partials else set()
+    return [
+        partial
+        for partial in partials
+        if is_dead(partial.worker)
+        or (partial.age > _ABANDONED_AFTER and partial.worker not in busy)
+    ]
 
 
 class Sweeper:
