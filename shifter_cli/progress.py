@@ -41,9 +41,10 @@ def choose(
 
 
 def show_once(reference: ImageReference, record: ImageRecord, *, verbose: bool) -> None:
-    """The line of a pull that nobody waits for."""
+    """The line of a pull that nobody waits for; as in the original, it has no end for scripts."""
     line = output.pull_line(reference, record.state, time.time())
-    _write(f"{line}\n" if verbose else f"{_REWRITE}{line}")
+    is_ended = verbose or output.is_terminal(sys.stdout)
+    _write(f"{line}\n" if is_ended else f"{_REWRITE}{line}")
 
 
 class LineProgress:

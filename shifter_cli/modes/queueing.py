@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 
@@ -52,7 +53,9 @@ def queue(session: Session, *, mine: bool, watch: bool) -> None:
         if session.as_json:
             output.show_json([job.wire for job in jobs])
         else:
-            output.say_lines(queue_lines.lines(jobs, time.time()))
+            is_terminal = output.is_terminal(sys.stdout)
+            columns = shutil.get_terminal_size().columns if is_terminal else None
+            output.say_lines(queue_lines.lines(jobs, time.time(), columns))
         return
     if session.as_json or not output.is_terminal(sys.stdout):
         raise click.UsageError("--watch needs a terminal, and no --json")
@@ -95,8 +98,9 @@ def _watch(session: Session, *, mine: bool) -> None:
         while True:
             now = time.time()
             columns, rows = screen.size()
-            lines = queue_lines.lines(_jobs(session, mine=mine), now)
-            heading = f"{len(lines)} in the queue at {output.local_time(now)[11:]}"
+            jobs = _jobs(session, mine=mine)
+            lines = queue_lines.lines(jobs, now, columns - 1)
+            heading = f"{len(jobs)} in the queue at {output.local_time(now)[11:]}"
             screen.draw([line[: columns - 1] for line in [heading, *lines]][: rows - 1])
             time.sleep(_WATCH_SECONDS)
     except KeyboardInterrupt:  # how one leaves; nothing was broken off

@@ -8,7 +8,12 @@ import sys
 import click
 
 from shifter_cli import output
-from shifter_cli.errors import GatewayTooOldError, SeveralFailedError
+from shifter_cli.errors import (
+    GatewayRefusalError,
+    GatewayTooOldError,
+    ImageNotFoundError,
+    SeveralFailedError,
+)
 from shifter_cli.modes.options import image_argument, images_argument, verbose_option
 from shifter_cli.records import ImageRecord
 from shifter_cli.session import Session
@@ -89,3 +94,8 @@ def _found(session: Session, reference: ImageReference) -> ImageRecord:
         return ImageRecord.from_wire(session.gateway.inspect(reference))
     except GatewayTooOldError:
         return session.gateway.lookup(reference)
+    except ImageNotFoundError as error:
+        raise GatewayRefusalError(
+            f"cannot remove {reference}: it is not on {session.config.system}, or is not for you",
+            error.status,
+        ) from error

@@ -70,21 +70,30 @@ class Seen:
 
 @pytest.fixture
 def on_terminal(program):
-    """Run shifterimg in a terminal: `on_terminal("pull", NAME, config=PATH, typed="y\\n")`."""
+    """Run shifterimg in a terminal: `on_terminal("rm", NAME, config=PATH, typed="y\\n")`.
 
-    def run(*arguments, config, columns=80, rows=24, typed=""):
+    What is `typed` is so once `after` was seen.
+    """
+
+    def run(*arguments, config, columns=80, rows=24, typed="", after=""):
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         process = subprocess.Popen(
             [PROGRAM, "--config", config, *arguments],
             stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that Ctrl-C works
             env={**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"},
         )  # fmt: skip
         os.close(slave)
-        os.write(master, typed.encode())
         written = b""
         try:
-            while piece := os.read(master, 4096):
+            while True:
+                if typed and after.encode() in written:
+                    os.write(master, typed.encode())
+                    typed = ""
+                piece = os.read(master, 4096)
+                if not piece:
+                    break
                 written += piece
         except OSError:  # how the end of a pseudo-terminal is told
             pass

@@ -101,7 +101,9 @@ def test_other_images_are_removed_beside_one_that_cannot_be(run, gateway):
 
     assert result.code == 1
     assert result.stdout == "removed docker:x:1\n"
-    assert result.stderr.startswith("shifterimg: cannot inspect docker:no:1: image not found")
+    assert result.stderr == (
+        "shifterimg: cannot remove docker:no:1: it is not on mycluster, or is not for you\n"
+    )
 
 
 def test_refusal_to_remove_is_the_gateways(run, gateway):
@@ -234,6 +236,20 @@ def test_queue_says_for_whom_how_far_how_long_and_why(run, gateway):
     assert all(len(line) <= 80 for line in lines)
 
 
+@pytest.mark.parametrize("columns", [80, 40])
+def test_queue_on_a_terminal_has_reasons_below_and_wraps_none(columns, run, gateway, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    reason = "there is no registry.example/lib/x:1 (HTTP 404, MANIFEST_UNKNOWN): check the name"
+    gateway.answer({"list": [JOBS[0], JOBS[1] | {"status_message": reason}]})
+
+    lines = run("queue").stdout.splitlines()
+
+    assert max(map(len, lines)) <= columns
+    assert [line.split()[0] for line in lines if line[0] != " "] == ["PULLING", "FAILURE"]
+    assert " ".join(" ".join(lines).split()).endswith(reason)
+
+
 def test_queue_of_mine_is_what_the_gateway_says_is_mine(run, gateway):
     old = [{"status": "PENDING", "image": "old:1", "puller": os.getuid()}]
     gateway.answer({"list": JOBS + old})
@@ -282,7 +298,7 @@ def test_watched_queue_is_drawn_until_it_is_left(run, gateway, monkeypatch):
     assert len(gateway.requests) == 3
     assert "2 in the queue" in result.stdout
     assert "1 in the queue" in result.stdout
-    assert "no such file" not in result.stdout  # behind the edge
+    assert "\n    no such file\x1b[J" in result.stdout
 
 
 # cancel
