@@ -3,7 +3,7 @@
 
 gunicorn's threads read requests as they come: a few clients that send half a request and fall
 silent would hold all of them. Here a connection waits for the end of its request in the event loop,
-which holds a thousand, and not for ever.
+which holds a thousand, and not for ever. Answers that take minutes have threads of their own.
 """
 
 from __future__ import annotations
@@ -14,17 +14,21 @@ import logging
 import re
 import selectors
 import socket
+import struct
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
-from shifter_imagegw.api import broken_request
+from shifter_imagegw.api import broken_request, long_answers
 
 log = logging.getLogger(__name__)
 
 REQUEST_SECONDS = 10.0  # to send a request
 _LEAVING_SECONDS = 1.0  # to read an answer that ends the connection
+_READING_SECONDS = 30  # to take some more of an answer that is long
+_REQUEST_LINE = 2048  # bytes to look at of it
 _LONGEST_REQUEST = 160 << 10  # bytes to wait for: one header of 64 KiB, and a body
 _LONGEST_HEAD = 80 << 10  # bytes; gunicorn refuses what comes of a longer one
 _LONGEST_BODY = 64 << 10  # bytes; the application refuses longer ones unread
@@ -42,6 +46,27 @@ class ApiWorker(ThreadWorker):  # type: ignore[misc]
         self._seen: dict[Any, int] = {}  # bytes that have come of the request of each of them
         self._reading: dict[Any, float] = {}  # those whose rest a thread may be reading
         self._leaving: dict[Any, float] = {}  # those that have had their last answer
+        self._long: set[Any] = set()  # those whose answer takes minutes
+
+    def get_thread_pool(self) -> ThreadPoolExecutor:
+        self._patient = ThreadPoolExecutor(long_answers.THREADS, "long-answer")
+        pool: ThreadPoolExecutor = super().get_thread_pool()
+        return pool
+
+    def run(self) -> None:
+        try:
+            super().run()
+        finally:
+            long_answers.end()
+            self._patient.shutdown(wait=False)
+
+    def handle_exit(self, sig: int, frame: Any) -> None:  # noqa: ANN401
+        long_answers.end()
+        super().handle_exit(sig, frame)
+
+    def handle_quit(self, sig: int, frame: Any) -> None:  # noqa: ANN401
+        long_answers.end()
+        super().handle_quit(sig, frame)
 
     def enqueue_req(self, conn: Any) -> None:  # noqa: ANN401
         """Take a connection that may bring a request; called in the event loop alone."""
@@ -56,6 +81,7 @@ class ApiWorker(ThreadWorker):  # type: ignore[misc]
 
     def finish_request(self, conn: Any, fs: Any) -> None:  # noqa: ANN401
         self._reading.pop(conn, None)
+        self._long.discard(conn)
         if fs.cancelled() or fs.exception() or fs.result():
             super().finish_request(conn, fs)
             return
@@ -126,7 +152,21 @@ class ApiWorker(ThreadWorker):  # type: ignore[misc]
     def _hand_over(self, conn: Any, deadline: float) -> None:  # noqa: ANN401
         self._reading[conn] = deadline
         conn.data_ready = True
+        if len(self._long) < long_answers.THREADS and _asks_for_long_answer(conn):
+            self._long.add(conn)
+            answer = self._patient.submit(self._answer_at_length, conn)
+            answer.add_done_callback(
+                lambda done: self.method_queue.defer(self.finish_request, conn, done)
+            )
+            return
         super().enqueue_req(conn)
+
+    def _answer_at_length(self, conn: Any) -> Any:  # noqa: ANN401
+        # A client that reads nothing would hold the thread beyond the end of its answer.
+        limit = struct.pack("ll", _READING_SECONDS, 0)
+        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        with long_answers.allowed():
+            return self.handle(conn)
 
     def _forget_arriving(self, conn: Any) -> float:  # noqa: ANN401
         self.poller.unregister(conn.sock)
@@ -148,6 +188,15 @@ def is_whole(seen: bytes) -> bool:
         return (b"\r\n" + body).endswith(b"\r\n0\r\n\r\n")
     length = _LENGTH.search(header)
     return length is None or len(body) >= min(int(length[1]), _LONGEST_BODY)
+
+
+def _asks_for_long_answer(conn: Any) -> bool:  # noqa: ANN401
+    if conn.parser is not None and conn.parser.unreader.buf.getvalue():
+        return False
+    try:
+        return long_answers.is_asked_for(conn.sock.recv(_REQUEST_LINE, socket.MSG_PEEK))
+    except OSError:
+        return False
 
 
 def _missing_since(conn: Any) -> int | None:  # noqa: ANN401
