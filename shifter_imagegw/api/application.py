@@ -29,7 +29,6 @@ from shifter_imagegw.rules.service import Service
 from shifter_imagegw.rules.visits import Visits
 from shifter_imagegw.web.addresses import Addresses
 from shifter_imagegw.web.pages import web_page
-from shifter_imagegw.web.rendering import prepare
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +62,6 @@ def create_app(
     app.extensions["shifter_visits"] = visits
     app.extensions["shifter_addresses"] = Addresses(config)
     if config.web_page:
-        prepare(app.jinja_env)
         app.register_blueprint(web_page(config, visits, Browsing(config, catalog)))
     app.register_error_handler(GatewayError, _refuse)
     app.register_error_handler(InvalidReferenceError, _refuse_reference)

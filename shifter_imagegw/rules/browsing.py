@@ -11,10 +11,8 @@ import dataclasses
 import threading
 from collections.abc import Callable
 
-from shifter_common.reference import ImageReference
 from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.config import GatewayConfig, SystemConfig
-from shifter_imagegw.errors import ImageNotFoundError
 from shifter_imagegw.operation.recent import Recent
 from shifter_imagegw.records import ImageRecord
 from shifter_imagegw.rules import access
@@ -47,19 +45,6 @@ class Browsing:
             for record in self._images[visit.system.name]()
             if access.may_read(record, visit.caller, visit.system)
         ]
-
-    def image(self, visit: Visit, reference: ImageReference) -> ImageRecord:
-        """The image that `reference` means now."""
-        named = reference.with_default_tag()
-        for record in self.images(visit):
-            if reference.image_type == "id":
-                if record.image_id == reference.tag:
-                    return record
-            elif record.image_type == named.image_type and named.tag in record.tags:
-                return record
-        raise ImageNotFoundError(
-            f"image not found: {named} is not on {visit.system.name}, or is not for you"
-        )
 
     def queue(self, system: SystemConfig) -> Queue:
         """Of everybody's; to be shown by `jobs` alone."""

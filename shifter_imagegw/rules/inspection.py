@@ -51,7 +51,7 @@ class Inspections:
         self._images = images
 
     def inspect(
-        self, system: SystemConfig, reference: ImageReference, caller: Caller
+        self, system: SystemConfig, reference: ImageReference, caller: Caller | None
     ) -> Inspection:
         record = self._images.required(system, reference, caller)
         image_id = record.image_id or ""
@@ -60,6 +60,6 @@ class Inspections:
             details=self._catalog.find_details(system.name, image_id) or ImageDetails(),
             path=str(system.image_dir / f"{image_id}.{record.format}"),
             puller_name=None if record.puller is None else accounts.name_of(record.puller),
-            is_owner=access.is_owner(record, caller),
-            may_change=access.may_expire(record, caller, system),
+            is_owner=caller is not None and access.is_owner(record, caller),
+            may_change=caller is not None and access.may_expire(record, caller, system),
         )

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 
-from flask import Flask, Response
+from flask import Response
 
 from shifter_imagegw.api import long_answers
 
@@ -28,19 +28,15 @@ class Watch:
     render: Callable[[], str]
 
 
-def answer(watch: Watch, app: Flask) -> Response:
+def answer(watch: Watch) -> Response:
     """A stream, or word that there is none to be had here: the page then asks now and then."""
     if not long_answers.are_allowed():
         return Response(status=HTTPStatus.NO_CONTENT)
-    response = Response(_in_context(app, watch), content_type="text/event-stream")
+    events = stream(watch, time.monotonic, long_answers.pause)
+    response = Response(events, content_type="text/event-stream")
     response.headers["Cache-Control"] = "no-store, no-transform"
     response.headers["X-Accel-Buffering"] = "no"  # nginx would keep events until it has many
     return response
-
-
-def _in_context(app: Flask, watch: Watch) -> Iterator[str]:
-    with app.app_context():
-        yield from stream(watch, time.monotonic, long_answers.pause)
 
 
 def stream(

@@ -3,223 +3,181 @@
 
 from __future__ import annotations
 
-import hmac
-import logging
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, Response, current_app, redirect, request
-from werkzeug.exceptions import HTTPException
+from flask import Blueprint, Response, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from shifter_common.errors import InvalidReferenceError
 from shifter_common.reference import ImageReference
-from shifter_imagegw.config import GatewayConfig, SystemConfig
-from shifter_imagegw.errors import GatewayError, NotPermittedError, SystemNotFoundError
-from shifter_imagegw.rules import access
+from shifter_imagegw.api import asking
+from shifter_imagegw.config import GatewayConfig
 from shifter_imagegw.rules.browsing import Browsing
-from shifter_imagegw.rules.visits import SESSION_FOR, Visit, Visits
-from shifter_imagegw.web import listing, live
+from shifter_imagegw.rules.visits import Visit, Visits
+from shifter_imagegw.web import charts, listing, live
 from shifter_imagegw.web.addresses import KINDS, Addresses, content_of
+from shifter_imagegw.web.entrance import Entrance
 from shifter_imagegw.web.headers import secured
 from shifter_imagegw.web.jobs import job_of
+from shifter_imagegw.web.refusals import NoSuchPageError, Refusals
 from shifter_imagegw.web.rendering import Renderer
 
-log = logging.getLogger(__name__)
-
-_COOKIE = "shifter_session"
+_DAYS = 30
+_SPANS = ((7, "Week"), (30, "Month"), (90, "Quarter"), (365, "Year"))
 _STATIC_SECONDS = 365 * 86400  # the address of a file that has changed is another
 
 
 def web_page(config: GatewayConfig, visits: Visits, browsing: Browsing) -> Blueprint:
-    """The routes of the page, below `/web/`, and of its files, below `/web/-/`."""
-    pages = Blueprint("web", __name__, template_folder="templates")
+    """The routes of the page and of its files, all below `/web/`."""
+    routes = Blueprint("web", __name__)
     addresses = Addresses(config)
     renderer = Renderer(addresses, is_only_system=len(config.systems) == 1)
-    pages.after_request(secured)
+    entrance = Entrance(config, visits, addresses, renderer)
+    pages = Pages(config, browsing, addresses, renderer, entrance)
+    for address, view in (
+        ("", pages.systems),
+        ("<system>/", pages.images),
+        ("<system>/image/<image_type>/<tag:tag>", pages.image),
+        ("<system>/queue", pages.queue),
+        ("<system>/queue/rows", pages.rows),
+        ("<system>/queue/events", pages.events),
+        ("<system>/usage", pages.usage),
+        ("<system>/login", entrance.login),
+        ("<system>/enter", entrance.enter),
+        ("<system>/<path:page>", pages.nothing),
+        ("-/<name>", pages.static),
+    ):
+        routes.get(f"/web/{address}")(view)
+    routes.post("/web/<system>/leave")(entrance.leave)
+    Refusals(addresses, entrance, renderer).register(routes)
+    routes.before_app_request(pages.lead_browsers_here)
+    routes.after_request(secured)
+    return routes
 
-    def system_of(name: str) -> SystemConfig:
-        try:
-            return config.systems[name]
-        except KeyError:
-            raise SystemNotFoundError(f"this gateway does not serve a system {name!r}") from None
 
-    def visit_of(name: str) -> Visit:
-        return visits.of(system_of(name), request.cookies.get(_COOKIE))
+class Pages:
+    """What is to be seen, for those who may see it."""
 
-    def shown_to(name: str) -> Visit:
-        """The visit, if there is anything to be seen for it."""
-        visit = visit_of(name)
-        if not visits.may_look(visit):
-            raise _NotLoggedInError(visit)
-        return visit
+    def __init__(
+        self,
+        config: GatewayConfig,
+        browsing: Browsing,
+        addresses: Addresses,
+        renderer: Renderer,
+        entrance: Entrance,
+    ) -> None:
+        self._config = config
+        self._browsing = browsing
+        self._addresses = addresses
+        self._page = renderer.page
+        self._text = renderer.text
+        self._admitted = entrance.admitted
 
-    @pages.before_app_request
-    def lead_browsers_home() -> AnyResponse | None:
+    def lead_browsers_here(self) -> AnyResponse | None:
         """Clients of the original get from `/` what they always got."""
         if request.path == "/" and "text/html" in request.headers.get("Accept", ""):
-            return redirect(addresses.home(), HTTPStatus.SEE_OTHER)
+            return redirect(self._addresses.home(), HTTPStatus.SEE_OTHER)
         return None
 
-    @pages.get("/web/")
-    def systems() -> AnyResponse:
-        if len(config.systems) == 1:
-            (only,) = config.systems.values()
-            return redirect(addresses.of(only), HTTPStatus.SEE_OTHER)
-        targets = [(name, addresses.of(system)) for name, system in sorted(config.systems.items())]
-        return renderer.page("systems", None, systems=targets)
+    def systems(self) -> AnyResponse:
+        systems = sorted(self._config.systems.items())
+        targets = [(name, self._addresses.of(system)) for name, system in systems]
+        if len(targets) == 1:
+            return redirect(targets[0][1], HTTPStatus.SEE_OTHER)
+        return self._page("systems", None, systems=targets)
 
-    @pages.get("/web/<system>/")
-    def images(system: str) -> AnyResponse:
-        visit = shown_to(system)
+    def images(self, system: str) -> AnyResponse:
+        visit = self._admitted(system)
         query = listing.Query.of(request.args)
-        records = browsing.images(visit)
-        own_uid = visit.caller.uid if visit.caller is not None else None
-        return renderer.page(
+        records = self._browsing.images(visit)
+        return self._page(
             "images",
             visit,
             query=query,
-            listing=listing.select(records, query, own_uid),
+            listing=listing.select(
+                records, query, None if visit.caller is None else visit.caller.uid
+            ),
             types=listing.types_of(records),
             sorts=listing.SORTS,
             link=lambda **changes: f"?{query.link(**changes)}",
         )
 
-    @pages.get("/web/<system>/image/<image_type>/<tag:tag>")
-    def image(system: str, image_type: str, tag: str) -> AnyResponse:
-        visit = shown_to(system)
+    def image(self, system: str, image_type: str, tag: str) -> AnyResponse:
+        visit = self._admitted(system)
         reference = ImageReference.checked(image_type, tag)
-        record = browsing.image(visit, reference)
-        caller = visit.caller
-        return renderer.page(
+        inspections = asking.service().inspections
+        return self._page(
             "image",
             visit,
-            kind=reference.image_type,
-            name=reference.tag,
-            reference=str(reference),
-            record=record,
-            may_change=caller and access.may_expire(record, caller, visit.system),
+            reference=reference,
+            image=inspections.inspect(visit.system, reference, visit.caller),
         )
 
-    @pages.get("/web/<system>/queue")
-    def queue(system: str) -> AnyResponse:
-        visit = shown_to(system)
-        return renderer.page("queue", visit, **jobs_for(visit))
+    def queue(self, system: str) -> AnyResponse:
+        visit = self._admitted(system)
+        return self._page("queue", visit, **self._jobs(visit))
 
-    @pages.get("/web/<system>/queue/rows")
-    def rows(system: str) -> AnyResponse:
-        """The part of the page that changes, for its script."""
-        visit = shown_to(system)
-        return renderer.page("jobs", visit, **jobs_for(visit))
+    def rows(self, system: str) -> AnyResponse:
+        """The part of the queue's page that changes, for its script."""
+        visit = self._admitted(system)
+        return self._page("jobs", visit, **self._jobs(visit))
 
-    @pages.get("/web/<system>/queue/events")
-    def events(system: str) -> AnyResponse:
+    def events(self, system: str) -> AnyResponse:
         """The same part, again whenever it has changed."""
-        visit = shown_to(system)
+        visit = self._admitted(system)
         watch = live.Watch(
-            number=lambda: browsing.queue(visit.system).number,
-            render=lambda: renderer.text("jobs", visit, **jobs_for(visit)),
+            number=lambda: self._browsing.queue(visit.system).number,
+            render=lambda: self._text("jobs", visit, **self._jobs(visit)),
         )
-        return live.answer(watch, current_app)
+        return live.answer(watch)
 
-    def jobs_for(visit: Visit) -> dict[str, Any]:
-        records = browsing.jobs(browsing.queue(visit.system), visit)
+    def usage(self, system: str) -> AnyResponse:
+        visit = self._admitted(system)
+        most = self._config.usage.days
+        days = min(_number(request.args.get("days", ""), default=_DAYS), most)
+        found = asking.service().stats(visit.system, visit.caller, days)
+        return self._page(
+            "usage",
+            visit,
+            days=found["days"],
+            spans=[(count, name) for count, name in _SPANS if count <= most],
+            charts=charts.charts_of(found["days"]),
+            edges=charts.edges(found["days"]),
+            height=charts.HEIGHT,
+            step=charts.STEP,
+            top_images=found["top_images"],
+            top_users=found["top_users"],
+            targets=self._targets(visit),
+        )
+
+    def static(self, name: str) -> AnyResponse:
+        if name not in KINDS:
+            raise NoSuchPageError(f"there is no file {name[:80]!r}")
+        response = Response(content_of(name), content_type=KINDS[name])
+        response.headers["Cache-Control"] = f"public, max-age={_STATIC_SECONDS}, immutable"
+        return response
+
+    def nothing(self, system: str, page: str) -> AnyResponse:
+        raise NoSuchPageError(f"there is no page {page[:80]!r}")
+
+    def _jobs(self, visit: Visit) -> dict[str, Any]:
+        records = self._browsing.jobs(self._browsing.queue(visit.system), visit)
         jobs = [job_of(record, visit) for record in records]
         return {
             "running": [job for job in jobs if job.reason is None],
             "failed": [job for job in reversed(jobs) if job.reason is not None],
         }
 
-    @pages.get("/web/<system>/login")
-    def login(system: str) -> AnyResponse:
-        visit = visit_of(system)
-        is_open = visits.may_look(Visit(system=visit.system, caller=None))
-        return renderer.page("login", visit, is_open=is_open)
-
-    @pages.get("/web/<system>/enter")
-    def enter(system: str) -> AnyResponse:
-        where = system_of(system)
-        if request.method == "HEAD":  # who only looks whether the link is one has not come yet
-            return Response(content_type="text/html")
-        session = visits.enter(where, request.args.get("ticket", ""))
-        # No redirect: where another site's page holds the link, the browser would follow that
-        # without the cookie, as it is for requests of this site's own.
-        response = renderer.page("entered", visits.of(where, session))
-        response.set_cookie(
-            _COOKIE,
-            session,
-            max_age=SESSION_FOR,
-            path=addresses.of(where),
-            secure=addresses.is_secure() or request.is_secure,
-            httponly=True,
-            samesite="Strict",
-        )
-        return response
-
-    @pages.post("/web/<system>/leave")
-    def leave(system: str) -> AnyResponse:
-        visit = visit_of(system)
-        word = request.form.get("word", "")
-        if visit.caller is not None and not hmac.compare_digest(
-            word.encode(), visit.leaving_word.encode()
-        ):
-            raise NotPermittedError("only the page itself can log you out: use its button")
-        response = redirect(addresses.of(visit.system), HTTPStatus.SEE_OTHER)
-        response.delete_cookie(_COOKIE, path=addresses.of(visit.system), httponly=True)
-        return response
-
-    @pages.get("/web/-/<name>")
-    def static(name: str) -> AnyResponse:
-        if name not in KINDS:
-            raise _NoSuchPageError(f"there is no file {name[:80]!r}")
-        response = Response(content_of(name), content_type=KINDS[name])
-        response.headers["Cache-Control"] = f"public, max-age={_STATIC_SECONDS}, immutable"
-        return response
-
-    @pages.get("/web/<system>/<path:page>")
-    def nothing(system: str, page: str) -> AnyResponse:
-        raise _NoSuchPageError(f"there is no page {page[:80]!r}")
-
-    @pages.errorhandler(_NotLoggedInError)
-    def ask_to_log_in(error: _NotLoggedInError) -> AnyResponse:
-        if request.endpoint in ("web.rows", "web.events"):
-            return Response(status=HTTPStatus.UNAUTHORIZED)
-        return redirect(addresses.of(error.visit.system, "login"), HTTPStatus.SEE_OTHER)
-
-    @pages.errorhandler(GatewayError)
-    def refuse(error: GatewayError) -> AnyResponse:
-        return _refusal(error.status, str(error))
-
-    @pages.errorhandler(InvalidReferenceError)
-    def refuse_reference(error: InvalidReferenceError) -> AnyResponse:
-        return _refusal(HTTPStatus.NOT_FOUND, str(error))
-
-    @pages.errorhandler(HTTPException)
-    def refuse_request(error: HTTPException) -> AnyResponse:
-        return _refusal(error.code or 500, f"there is no page {request.path[:80]!r}")
-
-    @pages.errorhandler(Exception)
-    def confess(error: Exception) -> AnyResponse:
-        log.exception("page met a defect path=%r", request.path, exc_info=error)
-        return _refusal(500, "the gateway met an error that it did not expect; its log tells more")
-
-    def _refusal(status: int, sentence: str) -> AnyResponse:
-        system = config.systems.get(str((request.view_args or {}).get("system")))
-        visit = None if system is None else visit_of(system.name)
-        return renderer.refusal(status, sentence, visit)
-
-    return pages
+    def _targets(self, visit: Visit) -> dict[str, str]:
+        """The page of each name of an image."""
+        return {
+            f"{record.image_type}:{tag}": self._addresses.image(visit.system, record, tag)
+            for record in self._browsing.images(visit)
+            for tag in record.tags
+        }
 
 
-class _NotLoggedInError(GatewayError):
-    """The site shows nothing to those it does not know."""
-
-    status = 401
-
-    def __init__(self, visit: Visit) -> None:
-        super().__init__("log in to see this")
-        self.visit = visit
-
-
-class _NoSuchPageError(GatewayError):
-    status = 404
+def _number(text: str, *, default: int) -> int:
+    if text.isascii() and text.isdecimal() and len(text) < 6:
+        return max(1, int(text))
+    return default

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import time
 from http import HTTPStatus
+from pathlib import Path
 
-from flask import Response, current_app
-from jinja2 import Environment, StrictUndefined
+from flask import Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from shifter_imagegw.records import ImageRecord
@@ -16,17 +17,21 @@ from shifter_imagegw.rules.visits import Visit
 from shifter_imagegw.web import words
 from shifter_imagegw.web.addresses import Addresses
 
-_TABS = (("images", "Images", ""), ("queue", "Queue", "queue"))
+_TEMPLATES = Path(__file__).with_name("templates")
+_TABS = (("images", "Images", ""), ("queue", "Queue", "queue"), ("usage", "Usage", "usage"))
 _TAB_OF = {"image": "images"}
 _PAGES = {"images": "", "rows": "queue/rows", "events": "queue/events"}
 _HEADINGS = {404: "Not found", 403: "This does not work", 503: "Not now"}
 
 _FILTERS = {
     "ago": words.ago,
+    "built": words.built,
+    "built_by": words.built_by,
     "group": words.group,
     "iso": words.iso,
     "moment": words.moment,
     "number": words.number,
+    "sentence": words.sentence,
     "shell": words.shell,
     "short": words.short,
     "size": words.size,
@@ -39,6 +44,15 @@ class Renderer:
 
     def __init__(self, addresses: Addresses, *, is_only_system: bool) -> None:
         self._addresses = addresses
+        self._templates = Environment(
+            loader=FileSystemLoader(_TEMPLATES),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self._templates.filters.update(_FILTERS, breakable=breakable, user_key=user_key)
         self._is_only_system = is_only_system
 
     def page(self, name: str, visit: Visit | None, /, **content: object) -> Response:
@@ -47,7 +61,7 @@ class Renderer:
 
     def refusal(self, status: int, sentence: str, visit: Visit | None) -> Response:
         heading = _HEADINGS.get(status, HTTPStatus(status).phrase)
-        sentence = f"{sentence[:1].upper()}{sentence[1:]}."
+        sentence = words.sentence(sentence)
         response = self.page("refusal", visit, heading=heading, sentence=sentence)
         response.status_code = status
         return response
@@ -62,8 +76,7 @@ class Renderer:
             return self._addresses.of(system, _PAGES.get(page, page))
 
         tabs = () if system is None else _TABS
-        template = current_app.jinja_env.get_template(f"web/{name}.html")
-        return template.render(
+        return self._templates.get_template(f"{name}.html").render(
             visit=visit,
             system=system,
             is_only_system=self._is_only_system,
@@ -75,14 +88,6 @@ class Renderer:
             now=time.time(),
             **content,
         )
-
-
-def prepare(environment: Environment) -> None:
-    """Give the application's templates what ours use."""
-    environment.undefined = StrictUndefined
-    environment.trim_blocks = True
-    environment.lstrip_blocks = True
-    environment.filters.update(_FILTERS, breakable=breakable, user_key=user_key)
 
 
 def breakable(name: str) -> Markup:

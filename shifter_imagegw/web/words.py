@@ -44,6 +44,22 @@ def ago(seconds: float, now: float) -> str:
     return "just now" if seconds <= now else "in a moment"
 
 
+def built(created: str) -> str:
+    """The day that an image's config names, or whatever else it says there."""
+    try:
+        return datetime.fromisoformat(created).strftime("%-d %b %Y")
+    except ValueError:
+        return created
+
+
+def built_by(command: str) -> str:
+    """A step of a build as its author wrote it."""
+    for prefix in ("/bin/sh -c #(nop) ", "/bin/sh -c "):
+        if command.startswith(prefix):
+            return command.removeprefix(prefix).strip()
+    return command
+
+
 def user(uid: int) -> str:
     return accounts.name_of(uid) or f"user {uid}"
 
@@ -61,6 +77,11 @@ def reference(record: ImageRecord, tag: str | None = None) -> str:
     """What a user types to have this image."""
     tag = tag or (record.tags[0] if record.tags else None)
     return f"id:{record.image_id}" if tag is None else f"{record.image_type}:{tag}"
+
+
+def sentence(reason: str) -> str:
+    """What was said in the course of a line, as a whole sentence."""
+    return f"{reason[:1].upper()}{reason[1:]}{'' if reason.endswith(('.', '!', '?')) else '.'}"
 
 
 def shell(word: str) -> str:

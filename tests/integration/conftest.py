@@ -45,6 +45,7 @@ OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 _PACKAGES = {
+    "chromium": "chromium",
     "docker-registry": "docker-registry",
     "glusterfs": "glusterfs-client",
     "glusterfsd": "glusterfs-server",

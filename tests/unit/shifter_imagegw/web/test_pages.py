@@ -120,7 +120,7 @@ def test_a_hostile_reason_is_only_text(gateway, browser, elements):
 
     page = elements(browser.get("queue"))
 
-    assert HOSTILE in page.text
+    assert HOSTILE in page.text  # the reason begins with no letter
     assert not page.all("img")
 
 
@@ -267,7 +267,7 @@ def test_failures_are_shown_with_their_reasons(gateway, browser):
     gateway.work_badly("the registry has no image app:1")
     browser.log_in()
 
-    assert "the registry has no image app:1" in browser.get("queue").text
+    assert "The registry has no image app:1." in browser.get("queue").text
 
 
 def test_what_an_import_says_is_for_its_importer(gateway_with, browser_of):

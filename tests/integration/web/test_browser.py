@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The page in a real browser: what people see, type and hear, and that nothing else happens."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+
+from tests.integration.conftest import SYSTEM, layer, wait_until
+from tests.integration.web.conftest import AXE
+
+pytestmark = [pytest.mark.registry, pytest.mark.munge, pytest.mark.browser]
+
+PAGES = ["", "image/docker/web/tool0:1", "queue", "usage", "login", "image/docker/web/none:1"]
+LOOKS = {
+    "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 900}},
+    "dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 900}},
+    "phone": {"color_scheme": "light", "viewport": {"width": 360, "height": 740}},
+    "dark phone": {"color_scheme": "dark", "viewport": {"width": 360, "height": 740}},
+}
+NOT_FOUND = "error: Failed to load resource: the server responded with a status of 404 (NOT FOUND)"
+
+
+def violations(page):
+    """What axe finds wrong with the page; it comes by the debugger, which no policy binds."""
+    page.evaluate(AXE.read_text())
+    found = page.evaluate("axe.run()")
+    return [
+        f"{each['id']}: {node['html']} {node['failureSummary']}"
+        for each in found["violations"]
+        for node in each["nodes"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("look", "logged_in"), [*((look, True) for look in LOOKS), ("light", False), ("phone", False)]
+)
+def test_everybody_can_read_every_page(visitor, look, logged_in):
+    somebody = visitor(logged_in=logged_in, **LOOKS[look])
+
+    for path in PAGES:
+        page = somebody.look(path)
+        assert violations(page) == [], path
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= LOOKS[look]["viewport"]["width"], f"{path} is wider than the window"
+
+    assert set(somebody.complaints) == {NOT_FOUND}  # of the last page
+    somebody.complaints.clear()
+
+
+def test_a_link_lets_in_one_browser_once(visitor, site, link):
+    first, second = visitor(), visitor()
+
+    first.page.goto(link)
+    first.page.wait_for_url(f"{site.url}/web/{SYSTEM}/")
+    assert "root" in first.page.inner_text(".who")
+
+    second.page.goto(link)
+    assert "This link has been used before" in second.page.inner_text("main")
+    assert "root" not in second.look().inner_text(".who")
+    second.complaints.clear()  # the browser says that it was refused
+
+
+def test_who_comes_by_the_page_of_another_site_is_let_in_too(visitor, site, link):
+    somebody = visitor()
+    somebody.context.route("http://elsewhere.example/", lambda route: route.fulfill(
+        content_type="text/html", body=f'<a href="{link}">the link in a terminal on the web</a>'
+    ))  # fmt: skip
+
+    somebody.page.goto("http://elsewhere.example/")
+    somebody.page.click("a")
+    somebody.page.wait_for_url(f"{site.url}/web/{SYSTEM}/")
+
+    assert "root" in somebody.page.inner_text(".who")
+
+
+def test_leaving_ends_it(visitor):
+    somebody = visitor(logged_in=True)
+
+    somebody.page.click("text=Log out")
+
+    assert "Log in" in somebody.page.inner_text(".who")
+    assert "secret" not in somebody.look().inner_text("main")
+
+
+def test_the_list_follows_the_typing(visitor):
+    page = visitor(logged_in=True).look()
+    assert page.locator("tbody tr").count() == 4
+
+    page.fill("#q", "tool1")
+    page.locator("tbody tr").nth(1).wait_for(state="detached")
+
+    assert page.url.endswith("?q=tool1")
+    assert "1 image" in page.inner_text(".count")
+    page.select_option("#access", "private")
+    page.wait_for_selector("text=No image is like that")
+    assert page.evaluate("document.activeElement.id") == "q"
+
+
+def test_private_images_are_listed_for_who_may_use_them(visitor):
+    assert "secret" in visitor(logged_in=True).look().inner_text("main")
+    assert "secret" not in visitor().look().inner_text("main")
+
+
+def test_what_is_to_be_typed_can_be_copied(visitor, site):
+    somebody = visitor()
+    somebody.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=site.url)
+    page = somebody.look("image/docker/web/tool0:1")
+
+    page.click(".copy >> nth=0")
+    page.wait_for_selector("text=Copied")
+
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == "#SBATCH --image=docker:web/tool0:1"
+
+
+def test_what_is_to_be_typed_can_be_copied_without_tls_too(visitor):
+    somebody = visitor()
+    somebody.page.add_init_script("delete Navigator.prototype.clipboard")
+    page = somebody.look("image/docker/web/tool0:1")
+
+    page.click(".copy >> nth=1")
+    page.wait_for_selector("text=Copied")
+
+    page.evaluate("document.body.append(document.createElement('textarea'))")
+    page.focus("body > textarea")
+    page.keyboard.press("Control+V")
+    assert page.input_value("body > textarea") == "sbatch --image=docker:web/tool0:1 job.sh"
+
+
+def test_everything_can_be_reached_by_keyboard(visitor):
+    page = visitor().look()
+
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "q"
+    outline = "getComputedStyle(document.activeElement).outlineStyle"
+    assert page.evaluate(outline) == "solid"
+
+
+def test_the_queue_is_live_while_a_pull_runs(visitor, site, registry, held_registry):
+    registry.push("web/large:1", [layer(("data", os.urandom(4 << 20)))])
+    page = visitor(**LOOKS["phone"]).look("queue")
+    page.wait_for_selector(".live.on")
+    assert page.inner_text(".live") == "live"
+    assert page.locator(".job:not(.failure)").count() == 0
+    loads = []
+    page.on("load", lambda: loads.append(page.url))
+
+    site.pull("docker:held/web/large:1")
+    job = page.locator(".job", has_text="web/large:1")
+    job.locator("[aria-current=step]", has_text="Pulling").wait_for()
+    progress = job.locator("progress").first
+    progress.wait_for()
+    wait_until(lambda: progress.evaluate("bar => bar.value") > 1_000_000, what="the progress")
+    assert progress.evaluate("bar => bar.value < bar.max")
+    job.locator("summary", has_text="0 of 1 layers").click()
+    assert job.locator("details progress").is_visible()
+    assert violations(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+    held_registry.go_on.set()
+    assert site.wait("docker:held/web/large:1")["status"] == "READY"
+    job.wait_for(state="detached")
+    assert loads == []
+
+
+def test_a_failure_shows_up_with_its_reason(visitor, site):
+    page = visitor().look("queue")
+    page.wait_for_selector(".live.on")
+
+    record = site.wait("docker:web/nothing:2")
+    reason = page.locator(".failure", has_text="web/nothing:2").locator(".reason")
+
+    assert reason.inner_text().lower().startswith(record["status_message"].lower())
+
+
+def test_the_queue_is_looked_at_again_where_nothing_is_live(visitor, site):
+    somebody = visitor()
+    somebody.context.route("**/queue/events", lambda route: route.fulfill(status=204))
+    page = somebody.look("queue")
+
+    page.wait_for_selector("text=live, every few seconds")
+    site.wait("docker:web/nothing:3")
+
+    page.locator(".failure", has_text="web/nothing:3").wait_for()
+
+
+def test_everything_can_be_read_without_scripts(visitor):
+    somebody = visitor(logged_in=True, java_script_enabled=False)
+    page = somebody.look()
+
+    page.fill("#q", "tool2")
+    page.press("#q", "Enter")
+    page.click("text=web/tool2:1")
+    assert "shifter --image=docker:web/tool2:1" in page.inner_text("main")
+    assert "<script>alert(1)</script>" in page.inner_text("main")
+    assert not page.is_visible(".copy >> nth=0")
+    page.click("text=Usage")
+    page.click("summary")
+    assert re.search(r"\d{4}-\d\d-\d\d", page.inner_text("details"))
+    page.click("nav >> text=Queue")
+    assert "Failed lately" in page.inner_text("main")
+    assert "every ten seconds" in page.inner_text(".live")
+
+
+def test_what_others_wrote_runs_nothing(visitor):
+    somebody = visitor()
+    dialogs = []
+    somebody.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+
+    page = somebody.look("image/docker/web/tool0:1")
+    page.wait_for_load_state("networkidle")
+
+    assert dialogs == []
+    assert page.locator("a[href^=javascript]").count() == 0
+    # The policy stops what escaping would have let through.
+    page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=alert(2)>')")
+    page.wait_for_timeout(200)
+    assert dialogs == []
+    assert any("Content Security Policy" in each for each in somebody.complaints)
+    somebody.complaints.clear()
+
+
+def test_the_root_leads_a_browser_to_the_page(visitor, site):
+    page = visitor().page
+
+    page.goto(site.url)
+
+    assert page.url == f"{site.url}/web/{SYSTEM}/"
