@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""How much of a file has come, for a person at a terminal, on standard error."""
+"""How far one thing is, for a person at a terminal, on standard error."""
 
 from __future__ import annotations
 
@@ -29,16 +29,18 @@ class TransferProgress:
         self._rate = Rate()
         self._drawn_at = 0.0
 
-    def show(self, state: str, done: int, total: int | None = None) -> None:
+    def show(
+        self, state: str, done: int | None = None, total: int | None = None, message: str = ""
+    ) -> None:
         now = self._clock()
         if state != self._state:
             self._state, self._rate, self._drawn_at = state, Rate(), 0.0
         rate = self._rate.after(done, now)
-        is_last = total is not None and done >= total
+        is_last = total is not None and done is not None and done >= total
         if not self._is_shown or (now - self._drawn_at < _EVERY and not is_last):
             return
         self._drawn_at = now
-        job = Job(name=self._name, state=state, done=done, total=total, rate=rate)
+        job = Job(name=self._name, state=state, message=message, done=done, total=total, rate=rate)
         columns, rows = self._screen.size()
         self._screen.draw(progress_lines.lines([job], columns, rows))
 

@@ -12,6 +12,7 @@ from shifter_cli.modes.options import image_argument, json_option, verbose_optio
 from shifter_cli.progress import QuietProgress
 from shifter_cli.records import ImageRecord
 from shifter_cli.session import Session
+from shifter_cli.transfer_progress import TransferProgress
 from shifter_common.reference import ImageReference
 
 _EXAMPLES = """\
@@ -115,14 +116,20 @@ def _merged(
 def _changed(
     session: Session, reference: ImageReference, access: AccessLists, *, public: bool
 ) -> ImageRecord:
+    """Ask until it is done: before, nodes may still go by the old lists."""
+    display = TransferProgress(str(reference))
     last: list[ImageRecord] = []
 
     def ask(reference: ImageReference) -> ImageRecord:
         record = session.gateway.set_access(reference, access, public=public)
+        display.show(record.state, message=record.message)
         last[:] = [record]
         return record
 
-    pulls.wait(ask, [reference], QuietProgress())
+    try:
+        pulls.wait(ask, [reference], QuietProgress())
+    finally:
+        display.end()
     return last[0]
 
 

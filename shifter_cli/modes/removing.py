@@ -41,10 +41,13 @@ def rm(session: Session, image: tuple[str, ...], *, is_sure: bool) -> None:
     asked, if there is a terminal to ask at. Exit status 1 if any image could not be removed.
     """
     references = [session.reference(text) for text in image]
+    gone: set[ImageReference] = set()  # a name may have gone with another
     failures: list[ShifterError] = []
     for reference in references:
+        if reference.with_default_tag() in gone:
+            continue
         try:
-            _remove(session, reference, is_sure=is_sure or not _can_ask())
+            gone |= _removed(session, reference, is_sure=is_sure or not _can_ask())
         except ShifterError as error:
             failures.append(error)
     if failures:
@@ -75,7 +78,8 @@ def _can_ask() -> bool:
     return output.is_terminal(sys.stdin) and output.is_terminal(sys.stderr)
 
 
-def _remove(session: Session, reference: ImageReference, *, is_sure: bool) -> None:
+def _removed(session: Session, reference: ImageReference, *, is_sure: bool) -> set[ImageReference]:
+    """Remove an image unless the user would rather not; the names that are gone with it."""
     record = _found(session, reference)
     named = reference.with_default_tag().tag
     others = [tag for tag in record.tags if tag != named]
@@ -84,9 +88,10 @@ def _remove(session: Session, reference: ImageReference, *, is_sure: bool) -> No
     question = output.printable(f"Remove {reference}{size}{also}?")
     if not is_sure and not click.confirm(question, err=True):
         output.complain(f"{reference} stays")
-        return
+        return set()
     session.gateway.expire(reference)
     output.say(output.printable(f"removed {reference}{also}"))
+    return {ImageReference(record.image_type, tag) for tag in record.tags}
 
 
 def _found(session: Session, reference: ImageReference) -> ImageRecord:

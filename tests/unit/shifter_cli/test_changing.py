@@ -106,6 +106,14 @@ def test_other_images_are_removed_beside_one_that_cannot_be(run, gateway):
     )
 
 
+def test_name_that_went_with_another_is_not_missed(run, gateway):
+    gateway.answer(IMAGE | {"tag": ["x:1", "x:latest"]}, GONE)
+
+    result = run("rm", "x:1", "x")
+
+    assert (result.code, result.stdout) == (0, "removed docker:x:1, which is x:latest too\n")
+
+
 def test_refusal_to_remove_is_the_gateways(run, gateway):
     gateway.answer(IMAGE)
     gateway.answer({"error": "only who pulled it may"}, status="403 Forbidden")
@@ -182,6 +190,16 @@ def test_acl_is_asked_for_until_the_nodes_know(run, gateway):
 
     assert result.stdout == "everybody\n"
     assert len(bodies_of(gateway)) == 3
+
+
+def test_waiting_for_the_nodes_is_shown_on_a_terminal_and_taken_away(run, gateway, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    gateway.answer(LISTED, LISTED | {"status": "TRANSFER", "status_message": "Writing"}, IMAGE)
+
+    seen = run("acl", "--public", "x:1").stderr
+
+    assert "docker:x:1  TRANSFER    Writing" in seen
+    assert seen.endswith("\r\x1b[J")
 
 
 def test_acl_that_could_not_be_changed_is_an_error(run, gateway):
