@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pwd
 import sys
@@ -99,9 +100,9 @@ def complain(text: str, prefix: str = "shifterimg") -> None:
     """Tell a person why; standard output is for scripts."""
     if sys.stderr is None:  # closed by the caller; print() would take standard output
         return
-    for line in text.split("\n"):
-        if line:
-            print(f"{prefix}: {printable(line)}", file=sys.stderr, flush=True)
+    lines = [f"{prefix}: {printable(line)}\n" for line in text.split("\n") if line]
+    with contextlib.suppress(OSError):  # nobody listens
+        print(*lines, sep="", end="", file=sys.stderr, flush=True)
 
 
 def printable(text: str) -> str:

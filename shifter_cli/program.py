@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 import click
 
@@ -29,7 +29,10 @@ def run(
     for stream in (sys.stdout, sys.stderr):
         # Names from elsewhere must not break the output of a machine with a plain locale.
         getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
-    sys.exit(_status(group, name, settings, arguments))
+    status = _status(group, name, settings, arguments)
+    for stream in (sys.stdout, sys.stderr):
+        _let_go(stream)
+    sys.exit(status)
 
 
 def _status(
@@ -51,14 +54,17 @@ def _status(
         output.show_errors([error], name)
     except OSError as error:  # all others were given words where they are known
         output.complain(f"cannot write the output: {error.strerror}", name)
-        _forget_output()
     except Exception as error:
         output.complain("\n".join(defects.lines(error, os.environ)), name)
         return defects.STATUS
     return _FAILED
 
 
-def _forget_output() -> None:
-    """What is left in the buffer would fail once more when the interpreter ends."""
-    if sys.stdout is not None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _let_go(stream: TextIO | None) -> None:
+    """What cannot be written would fail again when the interpreter ends, in words of its own."""
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

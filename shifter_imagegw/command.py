@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import Any
@@ -26,11 +27,14 @@ class GatewayGroup(click.Group):
     def main(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - click's own
         try:
             return super().main(*arguments, **options)
+        except SystemExit as end:
+            sys.exit(end.code if _is_written() else 1)
         except OSError as error:  # all others were given words where they are known
-            _complain(f"Error: cannot write the output: {error.strerror}")
+            _complain(f"cannot write the output: {error.strerror}")
+            _is_written()
             sys.exit(1)
         except Exception as error:
-            _complain("Error: " + "\n".join(defects.lines(error, os.environ)))
+            _complain("\n".join(defects.lines(error, os.environ)))
             sys.exit(defects.STATUS)
 
     def invoke(self, ctx: click.Context) -> object:
@@ -40,9 +44,25 @@ class GatewayGroup(click.Group):
             raise click.ClickException(str(error)) from error
 
 
+def _is_written() -> bool:
+    """Whether all output found its way; what did not is told here, and forgotten."""
+    written = True
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError as error:
+            if stream is sys.stdout:
+                written = False
+                _complain(f"cannot write the output: {error.strerror}")
+            # It would fail again when the interpreter ends, in words of its own.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return written
+
+
 def _complain(text: str) -> None:
     if sys.stderr is not None:  # closed by the caller
-        print(text, file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):
+            print(f"Error: {text}", file=sys.stderr, flush=True)
 
 
 @click.group(cls=GatewayGroup)

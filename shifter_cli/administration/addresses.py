@@ -54,7 +54,7 @@ def of_name(name: str) -> set[str]:
     """What a name of a node means; nothing where nobody knows it."""
     try:
         return {str(found[4][0]) for found in socket.getaddrinfo(name, None)}
-    except OSError:
+    except (OSError, UnicodeError):  # the latter: no name that the network knows is like that
         return set()
 
 

@@ -16,6 +16,11 @@ from shifter_runtime.config import RuntimeConfig
 
 Row = Mapping[str, Any]
 
+# What is counted with, so that it must be a number where it is there at all.
+_NUMBERS = frozenset(
+    ("bytes", "failures", "images", "in_flight", "last_pull", "lookups", "pulls", "uid", "users")
+)
+
 
 class AdminClient(GatewayClient):
     """Asks what only administrators may; others are refused with the gateway's words."""
@@ -32,7 +37,11 @@ class AdminClient(GatewayClient):
         """The usage history of the last days."""
         failing = f"cannot show what was used on {self._system}"
         answer = self._ask_any("GET", failing, f"{self._path('stats')}?days={days}")
-        return _object(answer)
+        found = dict(_object(answer))
+        for name in ("days", "top_images", "top_users"):
+            found[name] = [_row(row) for row in _list(found.get(name)) if isinstance(row, dict)]
+        totals = found.get("totals")
+        return found | {"totals": _row(totals) if isinstance(totals, dict) else {}}
 
     def requeue(self, reference: ImageReference) -> Row:
         """Start a job that failed, or that is stuck, again."""
@@ -44,7 +53,7 @@ class AdminClient(GatewayClient):
         rows = _object(answer).get("list")
         if not isinstance(rows, list):
             raise GatewayAnswerError(f"the image gateway {answer.url} answered without a list")
-        return [row for row in rows if isinstance(row, dict)]
+        return [_row(row) for row in rows if isinstance(row, dict)]
 
 
 def connect(config: RuntimeConfig) -> AdminClient:
@@ -64,3 +73,19 @@ def _object(answer: Answer) -> Row:
     if not isinstance(content, dict):
         raise GatewayAnswerError(f"the image gateway {answer.url} did not answer with an object")
     return content
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _row(found: dict[str, Any]) -> Row:
+    """Without what an odd gateway has in place of numbers."""
+    return {
+        name: None if name in _NUMBERS and not _is_number(value) else value
+        for name, value in found.items()
+    }
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and abs(value) < float("inf")
