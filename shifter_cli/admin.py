@@ -33,6 +33,7 @@ SECTIONS = {
         "cancel": "jobs.cancel",
         "requeue": "jobs.requeue",
         "gc": "cleaning.gc",
+        "migrate": "migrating.migrate",
         "module": "module_group.module_group",
     },
 }

@@ -67,7 +67,7 @@ class MongoConnection:
         self._prepare = prepare
         self._clients: dict[int, MongoClient[Document]] = {}
         self._prepared: set[int] = set()
-        self._who = _server_of(uri)
+        self._who = server_of(uri)
 
     def close(self) -> None:
         """Close what this process has opened; a later call opens anew."""
@@ -145,7 +145,7 @@ def _short(error: PyMongoError) -> str:
     return text
 
 
-def _server_of(uri: str) -> str:
+def server_of(uri: str) -> str:
     """How to name the server in errors: its hosts, and nothing secret."""
     if not uri.startswith("mongodb://"):
         return "MongoDB"  # the hosts of mongodb+srv:// are known to the name service alone

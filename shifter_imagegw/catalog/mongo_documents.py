@@ -87,6 +87,54 @@ def new_document(new: NewPull, now: float) -> Document:
     return document | _known(ours)
 
 
+def document_of(record: ImageRecord) -> Document:
+    """A record of another home as a document, but for its tags."""
+    document: Document = {
+        "format": record.format,
+        "arch": record.architecture,
+        "os": record.os,
+        "location": "",
+        "remotetype": "dockerv2",
+        "ostcount": "0",
+        "replication": "1",
+        "userACL": None if record.user_acl is None else list(record.user_acl),
+        "groupACL": None if record.group_acl is None else list(record.group_acl),
+        "private": record.private,
+        "tag": [],
+        "status": record.state.value,
+        "system": record.system,
+        "itype": record.image_type,
+        "pulltag": record.pull_tag,
+        "last_pull": record.last_pull,
+        "attempts": record.attempts,
+    }
+    if record.state is PullState.READY and not record.private and record.is_restricted:
+        document["private"] = None  # see `acl_fields`
+    if record.is_in_flight:
+        document["in_flight"] = True
+    if record.source_path is not None:
+        document |= {"filepath": record.source_path, "meta": {}}
+    fields = {
+        "id": record.image_id,
+        "ENV": _list(record.env),
+        "ENTRY": _list(record.entry),
+        "CMD": _list(record.command),
+        "WORKDIR": record.workdir,
+        "LABELS": None if record.labels is None else dict(record.labels),
+        "size": record.size,
+        "digest": record.digest,
+        "last_heartbeat": record.last_heartbeat,
+        "expiration": record.expiration,
+        "status_message": record.status_message,
+        "puller": record.puller,
+        "source_format": record.source_format,
+        "since": record.since,
+        "acl_image": record.acl_image,
+        "acl_set": record.acl_set,
+    }
+    return document | _known(fields)
+
+
 def image_fields(image: PublishedImage, acl: Acl) -> tuple[Document, Document]:
     """What a finished pull sets, and what it unsets, of the image's own fields."""
     fields = {

@@ -117,7 +117,7 @@ def keep_details(
     if image.details is None:
         return
     details.update_one(
-        {"_id": _place_of(record.system, image.image_id)},
+        {"_id": place_of(record.system, image.image_id)},
         {
             "$set": {"content": image.details.to_text()},
             "$setOnInsert": {"first_pull": first_pull},
@@ -134,16 +134,16 @@ def is_gone(images: Images, record: ImageRecord) -> bool:
 
 def forget_details(details: Details, record: ImageRecord) -> None:
     if record.image_id is not None:
-        details.delete_one({"_id": _place_of(record.system, record.image_id)})
+        details.delete_one({"_id": place_of(record.system, record.image_id)})
 
 
 def find_details(details: Details, system: str, image_id: str) -> ImageDetails | None:
-    found = details.find_one({"_id": _place_of(system, image_id)})
+    found = details.find_one({"_id": place_of(system, image_id)})
     if found is None:
         return None
     kept = ImageDetails.from_text(found["content"])
     return dataclasses.replace(kept, first_pull=found.get("first_pull"))
 
 
-def _place_of(system: str, image_id: str) -> str:
+def place_of(system: str, image_id: str) -> str:
     return f"{image_id}@{system}"

@@ -38,7 +38,7 @@ Document = dict[str, Any]
 Images = Collection[Document]
 
 FAILURE = PullState.FAILURE.value
-_ENDED_STATUSES = [FAILURE, PullState.EXPIRED.value]
+ENDED_STATUSES = [FAILURE, PullState.EXPIRED.value]
 _OTHER_INDEX_IS_THERE = {85, 86}  # the server's own numbers
 _TRIES = 20
 
@@ -75,12 +75,12 @@ IMAGE_INDEXES = [
 METRICS_INDEXES = [IndexModel([("system", 1), ("time", 1), ("_id", 1)], name="times")]
 
 # Documents that an older release, or an original gateway beside us, has left as we would not.
-_STALE: Document = {
+STALE: Document = {
     "$or": [
         {"tag": {"$not": {"$type": "array"}}},
         {"status": {"$nin": STATUSES}},
         {"format": None},
-        {"status": {"$in": _ENDED_STATUSES}, "last_pull": None},
+        {"status": {"$in": ENDED_STATUSES}, "last_pull": None},
         {"status": {"$in": IN_FLIGHT_STATUSES}, "in_flight": {"$ne": True}},
         {"status": {"$nin": IN_FLIGHT_STATUSES}, "in_flight": True},
         {"status": {"$nin": JOB_STATUSES}, "token": {"$exists": True}},
@@ -124,7 +124,7 @@ def healing_of(document: Mapping[str, Any]) -> Document:
         sets["tag"] = list(tags.tags_of(document))
     if document.get("format") is None:
         sets["format"] = "squashfs"
-    if state.value in _ENDED_STATUSES and document.get("last_pull") is None:
+    if state.value in ENDED_STATUSES and document.get("last_pull") is None:
         sets["last_pull"] = 0.0
     if state.value in IN_FLIGHT_STATUSES:
         sets["in_flight"] = True
@@ -137,7 +137,7 @@ def healing_of(document: Mapping[str, Any]) -> Document:
 
 def _heal(images: Images) -> None:
     healed = 0
-    for document in images.find(_STALE):
+    for document in images.find(STALE):
         as_read = {name: document.get(name) for name in ("_id", "status", "tag", "token")}
         update = healing_of(document)
         try:
@@ -187,22 +187,22 @@ def _create_index(collection: Collection[Document], index: IndexModel) -> None:
 
 def _resolve_duplicates(images: Images) -> None:
     """Leave one where a unique index wants one."""
-    for pulls in _groups(images, {"in_flight": True}, ("system", "itype", "pulltag")):
+    for pulls in groups(images, {"in_flight": True}, ("system", "itype", "pulltag")):
         *others, _ = sorted(pulls, key=lambda pull: ("token" in pull, key_of(pull)))
         for other in others:
             _end_second_pull(images, other)
     content = {"status": READY, "id": {"$gt": ""}}
-    for twins in _groups(images, content, ("system", "id", "format")):
+    for twins in groups(images, content, ("system", "id", "format")):
         *others, newest = sorted(
             twins, key=lambda twin: (twin.get("last_pull") or 0.0, key_of(twin))
         )
         _merge(images, newest, others)
-    for holders in _groups(images, {"holds": {"$gt": ""}}, ("system", "holds")):
+    for holders in groups(images, {"holds": {"$gt": ""}}, ("system", "holds")):
         for holder in holders:
             images.update_one({"_id": holder["_id"]}, {"$unset": NOBODYS})
 
 
-def _groups(images: Images, match: Document, names: tuple[str, ...]) -> list[list[Document]]:
+def groups(images: Images, match: Document, names: tuple[str, ...]) -> list[list[Document]]:
     """The documents that are the same in `names`, where there are several."""
     pipeline = [
         {"$match": match},

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -98,7 +98,7 @@ class MongoUsage:
         if not counts:
             return
         with self._using("usage_counts") as collection:
-            _write(collection, [_addition(_names_of(one), one) for one in counts])
+            _write(collection, [_addition(names_of(one), one) for one in counts])
         with self._using("usage_days") as collection:
             _write(
                 collection,
@@ -120,7 +120,18 @@ class MongoUsage:
                     collection.delete_many(old)
 
 
-def _names_of(one: UsageCount) -> Document:
+def raise_to(
+    collection: Documents, names: Document, numbers: Mapping[str, int], stock: Mapping[str, int]
+) -> None:
+    """Have a document with these names that has no smaller numbers, and that stock if none."""
+    key = {"_id": _key(names)}
+    change = {"$max": dict(numbers), "$setOnInsert": names}
+    _write(collection, [UpdateOne(key, change, upsert=True)])
+    if stock:
+        collection.update_one(key | dict.fromkeys(stock), {"$set": dict(stock)})
+
+
+def names_of(one: UsageCount) -> Document:
     return {
         "system": one.system,
         "day": one.day,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sqlite3
 from typing import Any
@@ -136,6 +137,18 @@ def first(
 ) -> ImageRecord | None:
     rows = connection.execute(query, parameters).fetchall()
     return record_of(rows[0]) if rows else None
+
+
+def row_of(record: ImageRecord) -> dict[str, Any]:
+    """A record as the columns of its row; `key` is the file's own."""
+    values: dict[str, Any] = {name: getattr(record, name) for name in _NAMES if name != "key"}
+    for name in _LISTS:
+        values[name] = None if values[name] is None else json.dumps(values[name])
+    if record.labels is not None:
+        values["labels"] = json.dumps(dict(record.labels))
+    if record.layers is not None:
+        values["layers"] = json.dumps([dataclasses.astuple(layer) for layer in record.layers])
+    return values | {"state": record.state.value}
 
 
 def record_of(row: tuple[Any, ...]) -> ImageRecord:

@@ -171,7 +171,7 @@ def only_gateway_of(config: GatewayConfig) -> Iterator[None]:
     if config.mongodb is not None:
         yield
         return
-    path = _lock_of(config)
+    path = _lock_of(config.catalog_path)
     try:
         file = path.open("w")
     except OSError as error:
@@ -189,16 +189,21 @@ def only_gateway_of(config: GatewayConfig) -> Iterator[None]:
 
 
 def is_served(config: GatewayConfig) -> bool:
-    """Whether a gateway of this host has the lock beside the catalog's file."""
+    """Whether a gateway of this host runs on the catalog's file."""
+    return is_locked(config.catalog_path)
+
+
+def is_locked(catalog: Path) -> bool:
+    """Whether somebody has the lock beside a catalog's file."""
     try:
-        with _lock_of(config).open() as file:
+        with _lock_of(catalog).open() as file:
             return not _locked(file)
     except OSError:
         return False
 
 
-def _lock_of(config: GatewayConfig) -> Path:
-    return config.catalog_path.with_name(f"{config.catalog_path.name}.lock")
+def _lock_of(catalog: Path) -> Path:
+    return catalog.with_name(f"{catalog.name}.lock")
 
 
 def _locked(file: IO[str]) -> bool:

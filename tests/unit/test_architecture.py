@@ -100,12 +100,13 @@ ONLY_IMPORTER = {
     },
     "sqlite3": {
         f"shifter_imagegw/catalog/sqlite_{module}.py"
-        for module in ("file", "jobs", "publishing", "rows")
+        for module in ("copy", "file", "jobs", "publishing", "rows")
     },
     "pymongo": {
         f"shifter_imagegw/catalog/mongo{module}.py"
         for module in (
-            *("", "_connection", "_holds", "_jobs", "_publishing", "_start", "_turns", "_usage"),
+            *("", "_ailments", "_connection", "_copy", "_holds", "_jobs", "_publishing", "_start"),
+            *("_turns", "_usage"),
         )
     },
     "bson": {
