@@ -49,6 +49,16 @@ class NameTakenError(GatewayError):
     status = 409
 
 
+class NoSuchJobError(GatewayError):
+    status = 404
+
+
+class JobEndedError(GatewayError):
+    """The job is too far for what is asked for."""
+
+    status = 409
+
+
 class BodyTooLongError(GatewayError):
     status = 413
 

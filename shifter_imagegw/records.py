@@ -101,7 +101,8 @@ class ImageRecord:
         """What its job does, or did last."""
         if self.acl_image is not None:
             return JobKind.ACL
-        if self.image_id is not None and self.state in (PullState.EXPIRING, PullState.FAILURE):
+        has_failed = self.state is PullState.FAILURE
+        if self.state is PullState.EXPIRING or (has_failed and self.image_id is not None):
             return JobKind.REMOVAL
         return JobKind.IMPORT if self.is_import else JobKind.PULL
 

@@ -17,3 +17,15 @@ def inspect(system: str, image_type: str, tag: str) -> Response:
     caller = asking.caller(where)
     reference = ImageReference.checked(image_type, tag)
     return asking.answer(asking.service().inspections.inspect(where, reference, caller).to_wire())
+
+
+@images.post("/api/acl/<system>/<image_type>/<tag:tag>/")
+def acl(system: str, image_type: str, tag: str) -> Response:
+    where = asking.service().system(system)
+    caller = asking.caller(where)
+    reference = ImageReference.checked(image_type, tag)
+    body = asking.body()
+    record = asking.service().acls.change(
+        where, reference, caller, body.acl(), public=body.flag("public")
+    )
+    return asking.progress(record)

@@ -38,6 +38,13 @@ class RequestBody:
             raise BadRequestError(f"the request's body has no text {key!r}")
         return value
 
+    def flag(self, key: str) -> bool:
+        """True or false; where it is not there, false."""
+        value = self._content.get(key, False)
+        if not isinstance(value, bool):
+            raise BadRequestError(f"{key} must be true or false, not {_shown(value)}")
+        return value
+
     def _ids(
         self, numbers: str, names: str, kind: str, id_of: Callable[[str], int | None]
     ) -> tuple[int, ...]:

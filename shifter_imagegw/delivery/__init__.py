@@ -77,6 +77,9 @@ class Delivery(Protocol):
     ) -> None:
         """Replace the .meta of an image that is delivered already; `confirm` as in `deliver`."""
 
+    def read_metadata(self, image_id: str) -> str:
+        """The .meta of an image that is delivered; bytes that are no text are surrogates."""
+
     def shut_out_others(self, image_id: str, worker: str) -> None:
         """Discard what others have begun of an image that the job of `worker` holds.
 

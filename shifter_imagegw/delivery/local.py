@@ -68,6 +68,12 @@ class LocalDelivery:
             with self._files.explained("write to"):
                 self._describe(image_id, description)
 
+    def read_metadata(self, image_id: str) -> str:
+        with self._files.explained("read"):
+            return self._final(image_id, "meta").read_text(
+                encoding="utf-8", errors="surrogateescape"
+            )
+
     def shut_out_others(self, image_id: str, worker: str) -> None:
         self._files.discard_others(image_id, worker)
 

@@ -73,6 +73,15 @@ if [ -f "$2" ] && [ -f "$3" ]; then
 fi
 """
 
+# $2 a small file; prints what is in it
+READ = """\
+if ! [ -f "$2" ]; then
+    echo "$2 is not there"
+    exit 1
+fi
+base64 <"$2"
+"""
+
 # $2 image
 MEASURE_SIZE = """\
 wc -c <"$2"

@@ -8,6 +8,8 @@ the work, or with `everyHost` all of them do.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import contextlib
 import dataclasses
 import hashlib
@@ -142,6 +144,15 @@ class SshDelivery:
                     self._run(host, "write to", remote_scripts.PUBLISH, partial, final)
 
         self._with_hosts(deliver_to)
+
+    def read_metadata(self, image_id: str) -> str:
+        name = names.final(image_id, "meta")
+        lines = self._run_on_hosts("read", remote_scripts.READ, name)[0]
+        try:
+            content = base64.b64decode("".join(lines), validate=True)
+        except binascii.Error:
+            raise DeliveryError(f"cannot read {name!r} of system {self._system!r}") from None
+        return content.decode("utf-8", "surrogateescape")
 
     def shut_out_others(self, image_id: str, worker: str) -> None:
         what = "remove what another worker has begun in"

@@ -21,7 +21,7 @@ from pathlib import Path
 from shifter_common.errors import ShifterError
 from shifter_imagegw.errors import CatalogError, LeaseLostError, PullError
 from shifter_imagegw.process_names import is_dead, worker_name
-from shifter_imagegw.records import ImageRecord, PullState
+from shifter_imagegw.records import ImageRecord, JobKind, PullState
 
 log = logging.getLogger(__name__)
 
@@ -121,10 +121,7 @@ class JobMeter:
     """Measures one job: how long it stays in each of its states, and how it ends."""
 
     def __init__(self, record: ImageRecord) -> None:
-        if record.state is PullState.EXPIRING:
-            job = "expire"
-        else:
-            job = "import" if record.is_import else "pull"
+        job = "expire" if record.kind is JobKind.REMOVAL else record.kind.value
         self._labels = {"system": record.system, "job": job}
         self._state: PullState | None = None
         self._since = 0.0

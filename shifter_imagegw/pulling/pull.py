@@ -33,7 +33,7 @@ from shifter_imagegw.registry import BlobCache
 log = logging.getLogger(__name__)
 
 # A variable of the original's workers: .meta files get no access lists.
-_NO_ACL_IN_METADATA = "DISABLE_ACL_METADATA"
+NO_ACL_IN_METADATA = "DISABLE_ACL_METADATA"
 
 _MOST_NAMES = 1000  # of one image
 
@@ -63,7 +63,7 @@ class Pull:
         self._catalog = catalog
         self._delivery = delivery
         self._cache = cache
-        self._acl_in_metadata = not environment.get(_NO_ACL_IN_METADATA)
+        self._acl_in_metadata = not environment.get(NO_ACL_IN_METADATA)
 
     def run(self) -> ImageRecord:
         """Make the image that the job asks for; its record, READY."""
@@ -287,11 +287,11 @@ class Pull:
 
 def warn_of(environment: Mapping[str, str]) -> None:
     """Say when a worker starts what its environment changes for the worse."""
-    if environment.get(_NO_ACL_IN_METADATA):
+    if environment.get(NO_ACL_IN_METADATA):
         log.warning(
             "%s is set: .meta files get no access lists, so whoever knows the id of a private"
             " image may run it",
-            _NO_ACL_IN_METADATA,
+            NO_ACL_IN_METADATA,
         )
 
 

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Collection
 
 from shifter_imagegw.config import GatewayConfig, SystemConfig
-from shifter_imagegw.records import Acl, ImageRecord, JobKind
+from shifter_imagegw.records import Acl, ImageRecord, JobKind, PullState
 from shifter_imagegw.rules.auth import Caller
 
 
@@ -49,6 +49,12 @@ def shown_to(record: ImageRecord, caller: Caller, system: SystemConfig) -> Image
     Whoever asks for the same image shares the pull, and so sees how far it is, but not for whom
     else it is. What is said of an import may name files of its importer.
     """
+    if not may_see_job(record, caller, system) and record.kind is JobKind.ACL:
+        # Whoever pulls an image of this name waits; that there is one is none of their business.
+        return dataclasses.replace(
+            record, acl_image=None, state=PullState.PENDING, status_message=None,
+            user_acl=(), group_acl=(), private=None, puller=None,
+        )  # fmt: skip
     if record.is_import and not may_expire(record, caller, system):
         record = dataclasses.replace(record, status_message=None)
     if may_read(record, caller, system):

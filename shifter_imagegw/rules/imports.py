@@ -10,7 +10,7 @@ from shifter_common.reference import ImageReference
 from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.config import GatewayConfig, SystemConfig
 from shifter_imagegw.errors import BadRequestError, NameTakenError, NotPermittedError
-from shifter_imagegw.records import Acl, ImageRecord, NewPull
+from shifter_imagegw.records import Acl, ImageRecord, JobKind, NewPull
 from shifter_imagegw.rules import access
 from shifter_imagegw.rules.auth import Caller
 from shifter_imagegw.rules.jobs import Jobs
@@ -168,6 +168,8 @@ def _require_same(
     asked = (caller.uid, source.path, source.format)
     if (job.puller, job.source_path, job.source_format) != asked:
         kind = "imported from another file" if job.is_import else "pulled"
+        if job.kind is JobKind.ACL:
+            kind = "given other readers"
         raise NameTakenError(
             f"{reference} is being {kind} just now: try again later, or choose another name"
         )

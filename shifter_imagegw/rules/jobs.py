@@ -65,6 +65,10 @@ class Jobs:
         """Whether the job as it stands answers `caller`: it is under way, or failed just now."""
         return job.is_in_flight or self._is_news(job, caller, with_logins)
 
+    def nudge(self, system: SystemConfig) -> None:
+        """Tell the workers of a system that there is a job."""
+        self._nudge(system.name)
+
     def is_recent(self, ready: ImageRecord) -> bool:
         return self._age(ready) <= RECENT.total_seconds()
 
@@ -82,7 +86,7 @@ class Jobs:
         self._nudge(new.system)
         log.info(
             "%s asked system=%s image=%s:%s uid=%d",
-            "pull" if new.source_path is None else "import",
+            record.kind.value,
             new.system,
             new.image_type,
             new.pull_tag,

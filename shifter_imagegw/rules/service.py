@@ -21,12 +21,14 @@ from shifter_imagegw.errors import (
     SystemNotFoundError,
 )
 from shifter_imagegw.pulling import location
-from shifter_imagegw.records import Acl, ImageRecord, Lookup, NewPull
+from shifter_imagegw.records import Acl, ImageRecord, JobKind, Lookup, NewPull
 from shifter_imagegw.rules import access
+from shifter_imagegw.rules.acls import AclChanges
 from shifter_imagegw.rules.auth import Caller
 from shifter_imagegw.rules.images import Images
 from shifter_imagegw.rules.imports import Imports, ImportSource
 from shifter_imagegw.rules.inspection import Inspections
+from shifter_imagegw.rules.job_control import JobControl
 from shifter_imagegw.rules.jobs import Jobs, Nudge, no_nudge
 from shifter_imagegw.rules.lookup_log import LookupLog
 from shifter_imagegw.rules.queued import QueuedJob, queued_jobs
@@ -63,6 +65,8 @@ class Service:
         self.registries = Registries(config, catalog, clock)
         self._jobs = Jobs(config, catalog, clock, nudge)
         self._imports = Imports(config, catalog, self._jobs)
+        self.acls = AclChanges(config, catalog, self.images, self._jobs, clock)
+        self.job_control = JobControl(config, catalog, self._jobs, self._seal, clock)
 
     def system(self, name: str) -> SystemConfig:
         try:
@@ -174,6 +178,8 @@ class Service:
         ready = self._catalog.find_ready(system.name, reference.image_type, reference.tag)
         if reference.image_type != "docker":
             return self._imported(system, reference, caller, under_way)
+        if under_way is not None and under_way.kind is JobKind.ACL and not under_way.is_in_flight:
+            under_way = None  # that it failed is no answer to a pull
         puller = caller.uid
         if asked and ready is not None and access.may_change_acl(ready, caller, system):
             puller = ready.puller or caller.uid  # an administrator acts for who pulled it
@@ -198,7 +204,7 @@ class Service:
             user_acl=asked.users,
             group_acl=asked.groups,
             puller=puller,
-            sealed_credentials=self._sealer.seal(logins) if logins else None,
+            sealed_credentials=self._seal(reference, caller),
         )
         return self._jobs.start(new, caller, system)
 
@@ -270,6 +276,11 @@ class Service:
                 )
             return True
         return not self._jobs.is_fresh(ready)
+
+    def _seal(self, reference: ImageReference, caller: Caller) -> str | None:
+        """The caller's logins, as a pull of `reference` is to find them."""
+        logins = self._usable_logins(reference, caller)
+        return self._sealer.seal(logins) if logins else None
 
     def _usable_logins(self, reference: ImageReference, caller: Caller) -> Mapping[str, str]:
         """Those of the caller's logins that this pull can use; the others are no business of it.

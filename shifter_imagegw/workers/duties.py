@@ -13,7 +13,7 @@ from shifter_imagegw.credentials import Sealer
 from shifter_imagegw.delivery import Delivery
 from shifter_imagegw.delivery.opening import open_delivery
 from shifter_imagegw.operation import logs, telemetry
-from shifter_imagegw.pulling import expire
+from shifter_imagegw.pulling import acl, expire
 from shifter_imagegw.pulling.lease import Lease
 from shifter_imagegw.pulling.pull import Pull, warn_of
 from shifter_imagegw.registry import BlobCache, RegistryError
@@ -77,6 +77,13 @@ class GatewayDuties:
 
     def expire(self, lease: Lease) -> None:
         expire.run(
+            lease,
+            catalog=self._catalog,
+            delivery=self.deliveries[lease.claim.record.system],
+        )
+
+    def change_acl(self, lease: Lease) -> None:
+        acl.run(
             lease,
             catalog=self._catalog,
             delivery=self.deliveries[lease.claim.record.system],

@@ -20,7 +20,7 @@ from shifter_imagegw.operation import usage
 from shifter_imagegw.operation.logs import Facts
 from shifter_imagegw.pulling import lease
 from shifter_imagegw.pulling.lease import Lease
-from shifter_imagegw.records import Claim, PullState
+from shifter_imagegw.records import Claim, JobKind
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,9 @@ class Duties(Protocol):
 
     def expire(self, lease: Lease) -> None:
         """Remove an image."""
+
+    def change_acl(self, lease: Lease) -> None:
+        """Change who may use an image."""
 
 
 class Worker:
@@ -133,8 +136,10 @@ class Worker:
         record = held.claim.record
         if record.attempts > MOST_ATTEMPTS:
             raise PullError(_given_up(held.claim))
-        if record.state == PullState.EXPIRING:
+        if record.kind is JobKind.REMOVAL:
             self._duties.expire(held)
+        elif record.kind is JobKind.ACL:
+            self._duties.change_acl(held)
         else:
             self._duties.pull(held)
 
@@ -191,14 +196,17 @@ def _interrupted_when_over(held: Lease) -> Iterator[None]:
 def _described(claim: Claim) -> tuple[str, Facts]:
     """What kind of job it is, and which one, for the log."""
     record = claim.record
-    verb = "import" if record.is_import else "pull"
-    if record.state == PullState.EXPIRING:
-        verb = "expire"
+    verb = "expire" if record.kind is JobKind.REMOVAL else record.kind.value
     image = f"{record.image_type}:{record.pull_tag}"
     return verb, Facts(system=record.system, image=image, uid=record.puller)
 
 
 def _given_up(claim: Claim) -> str:
+    if claim.record.kind is JobKind.ACL:
+        return (
+            f"cannot change who may use {claim.record.pull_tag!r}: the worker died {MOST_ATTEMPTS} "
+            "times while it did so; the gateway's log may say why"
+        )
     return (
         f"cannot pull {claim.record.pull_tag!r}: the worker died {MOST_ATTEMPTS} times while it "
         "pulled it; the gateway's log may say why"

@@ -56,6 +56,15 @@ PATHS: dict[str, Any] = {
             description="No lookup: it keeps no image from expiring.",
         ),
     },
+    "/api/acl/{system}/{type}/{tag}/": {
+        "post": operation(
+            "Change who may use an image", "images", _PROGRESS, "403", "409", "413", "429",
+            identifier="acl", parameters=IMAGE,
+            request=body("ChangedReaders", "Who; nothing: its owner alone."),
+            description="For who pulled it first, and for administrators. Repeat it until `status` "
+            "is READY or FAILURE.",
+        ),
+    },
     "/api/list/{system}/": {
         "get": operation(
             "List the images that the caller may use", "images",
@@ -84,6 +93,23 @@ PATHS: dict[str, Any] = {
             "List what waits, runs or has failed", "jobs",
             answer("Oldest first.", schema("Jobs")),
             identifier="queue", parameters=SYSTEM,
+        ),
+    },
+    "/api/cancel/{system}/{type}/{tag}/": {
+        "post": operation(
+            "End a job that waits or runs", "jobs", _PROGRESS, "403", "409",
+            identifier="cancel", parameters=IMAGE,
+            description="One's own; an administrator's, anybody's. All who wait for it read who "
+            "did so. A removal ends so only before it has begun.",
+        ),
+    },
+    "/api/requeue/{system}/{type}/{tag}/": {
+        "post": operation(
+            "Have a job done anew that has failed or is stuck", "jobs",
+            _PROGRESS, "403", "409", "429",
+            identifier="requeue", parameters=IMAGE,
+            description="One's own; an administrator's, anybody's. The logins that a failed pull "
+            "needs are the owner's, and come with the request once more.",
         ),
     },
     "/api/expire/{system}/{type}/{tag}/": {

@@ -244,6 +244,18 @@ SCHEMAS: Schema = {
             "allowed_groups": schema("Names"),
         },
     },
+    "ChangedReaders": {
+        "type": "object",
+        "description": "Who is to use the image, beside its owner; the lists are set to exactly "
+        "these.",
+        "properties": {
+            "allowed_uids": schema("Ids"),
+            "allowed_gids": schema("Ids"),
+            "allowed_users": schema("Names"),
+            "allowed_groups": schema("Names"),
+            "public": {"type": "boolean", "description": "Everybody; then without lists."},
+        },
+    },
     "Ids": {
         "description": "Numbers with commas between them, or a list of them.",
         "anyOf": [

@@ -53,6 +53,23 @@ def test_a_pulled_image_lies_there_as_it_lies_on_a_local_system(
     assert os.listdir(far.directory / "expand") == []
 
 
+def test_lists_are_changed_in_the_metadata_there(make_gateway, push_image, remote, image_dir):
+    image = push_image("lib/listed:1", [layer(("data", b"1"))])
+    far = make_gateway(Platforms={SYSTEM: remote})
+    far.wait(image.reference)
+    path = f"/api/acl/{SYSTEM}/docker/lib%2Flisted:1/"
+
+    def changed():
+        record = far.request("POST", path, json={"allowed_uids": [77]}).json()
+        return record if record["status"] in ("READY", "FAILURE") else None
+
+    record = wait_until(changed)
+
+    assert record["status"] == "READY", record
+    assert f"USERACL: 77,{os.getuid()}\n" in (image_dir / f"{image.image_id}.meta").read_text()
+    assert [name for name in os.listdir(image_dir) if name.endswith(".partial")] == []
+
+
 def test_an_expired_image_and_its_name_are_gone(make_gateway, push_image, remote, image_dir):
     image = push_image("lib/gone:1", [layer(("data", b"1"))])
     far = make_gateway(Platforms={SYSTEM: remote})

@@ -118,6 +118,18 @@ def test_new_metadata_replaces_the_old(delivery, image_dir):
     assert sorted(os.listdir(image_dir)) == DELIVERED
 
 
+def test_metadata_is_read_as_it_is(delivery, image_dir):
+    content = b"FORMAT: squashfs\nENV: A=\xff \xc3\xa9 'x' $HOME\n" + b"ENV: B=" + b"b" * 200_000
+    (image_dir / f"{IMAGE_ID}.meta").write_bytes(content)
+
+    assert delivery.read_metadata(IMAGE_ID) == content.decode("utf-8", "surrogateescape")
+
+
+def test_metadata_that_is_not_there_is_said_to_be_missing(delivery):
+    with pytest.raises(DeliveryError, match=r"\.meta is not there"):
+        delivery.read_metadata(IMAGE_ID)
+
+
 def test_a_removed_image_is_gone_and_may_be_removed_again(delivery, image_dir):
     deliver(delivery)
 

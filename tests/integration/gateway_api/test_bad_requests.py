@@ -16,6 +16,8 @@ from tests.integration.conftest import SYSTEM
 pytestmark = pytest.mark.munge
 
 PULL = f"/api/pull/{SYSTEM}/docker/app:1/"
+ACL = f"/api/acl/{SYSTEM}/docker/app:1/"
+LOGIN = f"/api/login/{SYSTEM}/"
 LOOKUP = f"/api/lookup/{SYSTEM}/docker/app:1/"
 TRUE_HEAD = "Host: gateway\r\n"
 
@@ -100,9 +102,11 @@ def assert_refused(answer, status, text=""):
         "x" * 4096,
     ],
 )
-@pytest.mark.parametrize("verb", ["pull", "lookup", "expire"])
+@pytest.mark.parametrize(
+    "verb", ["pull", "lookup", "expire", "inspect", "acl", "cancel", "requeue", "tags", "export"]
+)
 def test_what_can_be_no_image_is_refused(ask, verb, tag):
-    method = "POST" if verb == "pull" else "GET"
+    method = "POST" if verb in ("pull", "acl", "cancel", "requeue") else "GET"
 
     assert_refused(ask(method, f"/api/{verb}/{SYSTEM}/docker/{tag}/"), 400)
 
@@ -157,6 +161,13 @@ def test_a_path_that_leads_nowhere_is_an_error_in_json(ask, path, status):
         ("OPTIONS", LOOKUP),
         ("PROPFIND", LOOKUP),
         ("GET", f"/api/doimport/{SYSTEM}/custom/a/"),
+        ("POST", f"/api/inspect/{SYSTEM}/docker/app:1/"),
+        ("GET", f"/api/acl/{SYSTEM}/docker/app:1/"),
+        ("GET", f"/api/cancel/{SYSTEM}/docker/app:1/"),
+        ("GET", f"/api/requeue/{SYSTEM}/docker/app:1/"),
+        ("GET", f"/api/login/{SYSTEM}/"),
+        ("DELETE", f"/api/tags/{SYSTEM}/docker/app/"),
+        ("PUT", f"/api/export/{SYSTEM}/docker/app:1/"),
     ],
 )
 def test_a_wrong_method_is_refused_and_the_right_ones_are_named(ask, method, path):
@@ -235,6 +246,55 @@ def test_an_import_that_cannot_be_meant_is_refused(ask, fields, status, text):
     answer = ask("POST", f"/api/doimport/{SYSTEM}/custom/refused:1/", json.dumps(fields).encode())
 
     assert_refused(answer, status, text)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "text"),
+    [
+        (ACL, b"{", 400, "is not JSON"),
+        (ACL, b'{"public":1}', 400, "public must be true or false"),
+        (ACL, b'{"public":"true"}', 400, "public must be true or false"),
+        (ACL, b'{"allowed_uids":[true]}', 400, "allowed_uids must be numbers"),
+        (ACL, b'{"allowed_uids":"4294967295"}', 400, "allowed_uids must be numbers"),
+        (ACL, b'{"public":true,"public":false}', 400, "more than once"),
+        (ACL, b'{"public":true}', 404, "image not found"),
+        (LOGIN, b"", 400, "no text 'location'"),
+        (LOGIN, b'{"location":["default"]}', 400, "no text 'location'"),
+        (LOGIN, b'{"location":"default"}', 400, "carries no login"),
+        (LOGIN, b'{"location":"http://169.254.169.254/"}', 404, "there is no location"),
+        (LOGIN, b'{"location":"a\r\nX-Header: 1"}', 404, "there is no location"),
+        (LOGIN, b'{"location":"\ud800"}', 404, "there is no location"),
+        (LOGIN, b'{"location":"' + b"x" * 70_000 + b'"}', 413, "too long"),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_what_cannot_be_changed_or_tried_is_refused(ask, path, body, status, text):
+    answer = ask("POST", path, body)
+
+    assert_refused(answer, status, text)
+    assert "x-header" not in answer[1]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["limit=0", "limit=1001", "limit=x", "limit=-1", "last=", "last=a%0d%0ab", "last=" + "x" * 200],
+)
+def test_a_page_of_tags_that_cannot_be_meant_is_refused(ask, query):
+    assert_refused(ask("GET", f"/api/tags/{SYSTEM}/docker/app/?{query}"), 400)
+
+
+@pytest.mark.parametrize(
+    "repository",
+    [
+        "169.254.169.254:80/app",
+        "localhost:1/app",
+        "127.0.0.1:22/app",
+        "app:1",
+        "a@sha256:" + "0" * 64,
+    ],
+)
+def test_no_registry_is_asked_that_is_no_location(ask, repository):
+    assert_refused(ask("GET", f"/api/tags/{SYSTEM}/docker/{repository}/"), 400)
 
 
 @pytest.mark.parametrize("size", [10, 70_000, 300_000])

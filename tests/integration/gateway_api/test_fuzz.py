@@ -24,7 +24,10 @@ _METHODS = st.sampled_from(
     ("GET", "POST", "DELETE", "PUT", "HEAD", "PATCH", "OPTIONS", "get", "POST\t", "X-ODD")
 )
 _VERBS = st.sampled_from(
-    ("pull", "lookup", "expire", "image", "doimport", "list", "queue", "metrics", "autoexpire")
+    (
+        *("pull", "lookup", "expire", "image", "doimport", "list", "queue", "metrics"),
+        *("autoexpire", "inspect", "acl", "cancel", "requeue", "tags", "login", "export"),
+    )
 )
 _SYSTEMS = st.one_of(st.just(SYSTEM), st.sampled_from(("nosuch", "", "..", "%00")))
 _TYPES = st.sampled_from(("docker", "custom", "id", "local", "", "DOCKER", "%2e%2e"))
@@ -36,7 +39,12 @@ _TAGS = st.one_of(
         "/".join
     ),
 )
-_QUERIES = st.one_of(st.just(""), _BYTES.map("?limit={}".format), _BYTES.map("?{}".format))
+_QUERIES = st.one_of(
+    st.just(""),
+    _BYTES.map("?limit={}".format),
+    _BYTES.map("?last={}".format),
+    _BYTES.map("?{}".format),
+)
 _USUAL_PATHS = st.builds("/api/{}/{}/{}/{}/{}".format, _VERBS, _SYSTEMS, _TYPES, _TAGS, _QUERIES)
 _PATHS = st.one_of(
     _USUAL_PATHS,
@@ -47,7 +55,10 @@ _PATHS = st.one_of(
 )
 
 _KEYS = st.sampled_from(
-    ("allowed_uids", "allowed_gids", "allowed_users", "allowed_groups", "filepath", "format", "x")
+    (
+        *("allowed_uids", "allowed_gids", "allowed_users", "allowed_groups", "public"),
+        *("filepath", "format", "location", "x"),
+    )
 )
 _SCALARS = st.one_of(
     st.none(),

@@ -27,6 +27,9 @@ ROUTES = [
     ("GET", "/api/users/mycluster/"),
     ("GET", "/api/inspect/mycluster/docker/app:1/"),
     ("GET", "/api/tags/mycluster/docker/app/"),
+    ("POST", "/api/acl/mycluster/docker/app:1/"),
+    ("POST", "/api/cancel/mycluster/docker/app:1/"),
+    ("POST", "/api/requeue/mycluster/docker/app:1/"),
     ("POST", "/api/login/mycluster/"),
     ("POST", "/api/doimport/mycluster/docker/app:1/"),
 ]
