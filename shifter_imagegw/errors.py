@@ -84,6 +84,29 @@ class TooManyLoginsError(GatewayError):
     retry_after = 60
 
 
+class ExportError(GatewayError):
+    """The file of an image cannot be read on the gateway's host."""
+
+    status = 503
+
+
+class TooManyExportsError(GatewayError):
+    """As many files are being sent as this process sends at once."""
+
+    status = 429
+    retry_after = 10
+
+
+class RangeError(GatewayError):
+    """The file has no such bytes."""
+
+    status = 416
+
+    def __init__(self, message: str, size: int) -> None:
+        super().__init__(message)
+        self.size = size
+
+
 class RegistryUnusableError(GatewayError):
     """A registry does not answer, or not as it should."""
 

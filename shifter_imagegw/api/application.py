@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
 from shifter_common.errors import InvalidReferenceError
+from shifter_imagegw.api.exports import exports
 from shifter_imagegw.api.images import images
 from shifter_imagegw.api.openapi import openapi
 from shifter_imagegw.api.operation import operation
@@ -21,7 +22,7 @@ from shifter_imagegw.api.views import api
 from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.config import GatewayConfig
 from shifter_imagegw.credentials import Sealer
-from shifter_imagegw.errors import GatewayError
+from shifter_imagegw.errors import GatewayError, RangeError
 from shifter_imagegw.rules.auth import Authenticator
 from shifter_imagegw.rules.browsing import Browsing
 from shifter_imagegw.rules.jobs import Nudge, no_nudge
@@ -54,7 +55,7 @@ def create_app(
     app.url_map.strict_slashes = False
     app.extensions["shifter_service"] = Service(config, catalog, sealer, nudge=nudge)
     app.extensions["shifter_authenticator"] = Authenticator(config)
-    for routes in (api, images, queue, registries):
+    for routes in (api, exports, images, queue, registries):
         app.register_blueprint(routes)
     app.register_blueprint(operation(config, catalog))
     app.register_blueprint(openapi)
@@ -74,6 +75,8 @@ def _refuse(error: GatewayError) -> Response:
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("request not served path=%r reason=%s", request.path, error)
     response = _error(error.status, str(error))
+    if isinstance(error, RangeError):
+        response.headers["Content-Range"] = f"bytes */{error.size}"
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)
     return response

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 THREADS = 48  # of each process; whoever finds none free asks again from time to time
 
-_FOR_ONE = re.compile(rb"GET [^ ?\r\n]*/queue/events[ ?]")
+_FOR_ONE = re.compile(rb"GET (?:[^ ?\r\n]*/queue/events|/api/export/[^ ?\r\n]*)[ ?]")
 
 _here = threading.local()
 _leaving = threading.Event()

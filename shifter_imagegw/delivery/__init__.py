@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,6 +91,9 @@ class Delivery(Protocol):
 
     def size(self, image_id: str, format: str) -> int:
         """Bytes of a delivered image."""
+
+    def open_image(self, image_id: str, format: str) -> BinaryIO:
+        """The file of a delivered image, for reading; not of a format that is a directory."""
 
     def remove(self, image_id: str, format: str, worker: str, confirm: Callable[[], None]) -> None:
         """Take an image away; no complaint if it is not there.

@@ -19,7 +19,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from shifter_common import tag_index as places
 from shifter_imagegw import formats
@@ -166,6 +166,9 @@ class SshDelivery:
     def size(self, image_id: str, format: str) -> int:
         name = names.final(image_id, format)
         return int(self._run_on_hosts("read", remote_scripts.MEASURE_SIZE, name)[0][-1])
+
+    def open_image(self, image_id: str, format: str) -> BinaryIO:
+        raise DeliveryError(f"images of system {self._system!r} lie on other hosts")
 
     def remove(self, image_id: str, format: str, worker: str, confirm: Callable[[], None]) -> None:
         # As `local` does it.

@@ -25,6 +25,7 @@ from shifter_imagegw.records import Acl, ImageRecord, JobKind, Lookup, NewPull
 from shifter_imagegw.rules import access
 from shifter_imagegw.rules.acls import AclChanges
 from shifter_imagegw.rules.auth import Caller
+from shifter_imagegw.rules.exports import Exports
 from shifter_imagegw.rules.images import Images
 from shifter_imagegw.rules.imports import Imports, ImportSource
 from shifter_imagegw.rules.inspection import Inspections
@@ -62,6 +63,7 @@ class Service:
         self._usage = UsageHistory(config, catalog, self._usage_log, clock)
         self.images = Images(catalog)
         self.inspections = Inspections(catalog, self.images)
+        self.exports = Exports(config, self.images)
         self.registries = Registries(config, catalog, clock)
         self._jobs = Jobs(config, catalog, clock, nudge)
         self._imports = Imports(config, catalog, self._jobs)

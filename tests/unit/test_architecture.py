@@ -120,8 +120,11 @@ ONLY_IMPORTER = {
     "kombu": {"shifter_imagegw/workers/tasks.py"},
     "redis": {"shifter_imagegw/operation/readiness.py"},
     "flask": {
-        *(f"shifter_imagegw/api/{module}.py" for module in ("application", "asking", "images")),
-        *(f"shifter_imagegw/api/{module}.py" for module in ("operation", "queue", "registries")),
+        *(f"shifter_imagegw/api/{module}.py" for module in ("application", "asking", "exports")),
+        *(
+            f"shifter_imagegw/api/{module}.py"
+            for module in ("images", "operation", "queue", "registries")
+        ),
         *(f"shifter_imagegw/api/{module}.py" for module in ("server", "views")),
         "shifter_imagegw/api/openapi/__init__.py",
         "shifter_imagegw/commands/processes.py",

@@ -18,6 +18,15 @@ from shifter_imagegw.api.openapi.parts import (
 _PROGRESS = answer("How far it is, or the image.", schema("Progress"))
 _DONE = answer("Asked for; it goes soon.", schema("Done"))
 
+_FILE = {
+    "description": "Its bytes.",
+    "headers": {
+        name: {"schema": {"type": "string"}}
+        for name in ("Content-Length", "ETag", "X-Shifter-Format", "X-Shifter-Id")
+    },
+    "content": {"application/octet-stream": {}},
+}
+
 _LOOKUP = operation(
     "Find the image that a name means", "images",
     answer("The image, READY.", schema("Image")),
@@ -63,6 +72,14 @@ PATHS: dict[str, Any] = {
             request=body("ChangedReaders", "Who; nothing: its owner alone."),
             description="For who pulled it first, and for administrators. Repeat it until `status` "
             "is READY or FAILURE.",
+        ),
+    },
+    "/api/export/{system}/{type}/{tag}/": {
+        "get": operation(
+            "Fetch the file of an image", "images", _FILE, "416", "429",
+            identifier="export", parameters=IMAGE,
+            description="With `Range` and `If-Range`, to go on where one broke off: then the "
+            "status is 206. Not of a directory (VFS), nor of a system that is reached by ssh.",
         ),
     },
     "/api/list/{system}/": {

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tarfile
@@ -228,3 +229,33 @@ def test_an_archives_history_is_known_and_its_layers_are_not(site, wait_for, tmp
 
     assert (seen["author"], seen["layers"], seen["source_path"]) == ("somebody", None, str(archive))
     assert [step["created_by"] for step in seen["history"]] == ["RUN make"]
+
+
+def test_the_file_of_an_image_is_fetched_and_a_fetch_goes_on(site, push_image, make_layer):
+    content = os.urandom(3 << 20)  # that no compression makes smaller
+    image = push_image(f"lib/file{os.urandom(4).hex()}:1", [make_layer(("a", content))])
+    record = site.wait(image.reference)
+    file = (site.image_dir / f"{record['id']}.squashfs").read_bytes()
+
+    whole = site.request("GET", path_of("export", image.reference))
+    rest = site.request("GET", path_of("export", image.reference), headers={
+        "Range": "bytes=1000000-", "If-Range": whole.headers["ETag"],
+    })  # fmt: skip
+
+    assert (whole.status_code, whole.content == file) == (200, True)
+    assert whole.headers["X-Shifter-Id"] == record["id"]
+    assert (rest.status_code, rest.content == file[1_000_000:]) == (206, True)
+
+
+def test_clients_that_take_no_bytes_hold_up_nobody(site, push_image, make_layer):
+    content = os.urandom(8 << 20)  # more than sockets hold
+    image = push_image(f"lib/slow{os.urandom(4).hex()}:1", [make_layer(("a", content))])
+    site.wait(image.reference)
+    with contextlib.ExitStack() as stack:
+        for _ in range(12):
+            answer = site.request("GET", path_of("export", image.reference), stream=True)
+            stack.callback(answer.close)
+            assert answer.status_code in (200, 429)
+
+        for _ in range(12):
+            assert site.lookup(image.reference).status_code == 200

@@ -28,6 +28,7 @@ ROUTES = [
     ("GET", "/api/inspect/mycluster/docker/app:1/"),
     ("GET", "/api/tags/mycluster/docker/app/"),
     ("POST", "/api/acl/mycluster/docker/app:1/"),
+    ("GET", "/api/export/mycluster/docker/app:1/"),
     ("POST", "/api/cancel/mycluster/docker/app:1/"),
     ("POST", "/api/requeue/mycluster/docker/app:1/"),
     ("POST", "/api/login/mycluster/"),
