@@ -56,6 +56,7 @@ def _write_pages() -> None:
 
 def _lead_links(_: Sphinx, name: str, text: list[str]) -> None:
     if not name.startswith("generated/"):
+        text[0] = sources.with_metrics(text[0])
         text[0] = sources.with_links(text[0], f"docs/{name}.md", f"{name}.md")
 
 

@@ -35,11 +35,14 @@ install -d -o munge -g munge -m 0700 /var/log/munge /var/lib/munge
 install -d -o slurm -g slurm /var/spool/slurmctld /var/log/slurm
 install -d /var/spool/slurmd /var/udiMount /var/loopMount
 cp "$prefix/etc/hosts" /etc/hosts
-[ -e "$prefix/etc/accounts" ] && ! grep -q '^alice:' /etc/passwd && {
-    cat "$prefix/etc/accounts/passwd" >>/etc/passwd
-    cat "$prefix/etc/accounts/group" >>/etc/group
-    cat "$prefix/etc/accounts/shadow" >>/etc/shadow
-}
+# Where the machine has accounts of these names, those of the cluster take their place.
+[ -e "$prefix/etc/accounts" ] && for file in passwd group shadow; do
+    names=$(cut -d: -f1 "$prefix/etc/accounts/$file" | paste -sd'|')
+    { grep -vE "^($names):" "/etc/$file"; cat "$prefix/etc/accounts/$file"; } >"/run/$file"
+    cat "/run/$file" >"/etc/$file"
+    rm "/run/$file"
+done
+rm -f /usr/local/bin/shifter* # of another installation on this machine
 ln -sf "$prefix/bin/shifter" "$prefix/bin/shifterimg" /usr/bin/ # where packages put them
 install -d -o shifter -g shifter /var/lib/shifter
 echo "$pid"

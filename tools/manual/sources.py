@@ -7,6 +7,8 @@ import os
 import re
 from pathlib import Path, PurePosixPath
 
+from shifter_imagegw.operation.metrics import FAMILIES
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 
@@ -20,12 +22,21 @@ PAGES = {
 }
 _INSTEAD = {"README.md": "index.md"}
 
+# A page may have this where the table of metrics is to be.
+_METRICS = "<!-- metrics -->\n"
+
 _LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^()\s]+)\)")
 
 
 def page(name: str) -> str:
     """The text of a file of the repository, as the page that it becomes."""
     return with_links((ROOT / name).read_text(), name, PAGES[name])
+
+
+def with_metrics(text: str) -> str:
+    """A page with the table of metrics, if it has a place for it."""
+    rows = "".join(f"| `{name}` | {kind} | {text} |\n" for name, (kind, text) in FAMILIES.items())
+    return text.replace(_METRICS, f"| metric | kind | |\n| --- | --- | --- |\n{rows}")
 
 
 def with_links(text: str, name: str, target: str) -> str:

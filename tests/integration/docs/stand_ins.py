@@ -53,7 +53,7 @@ def push_all(cluster: Cluster, private: Registry) -> None:
     cluster.push_image("biocontainers/tool:1.4", tool_layers, tool)
     cluster.push_image("biocontainers/tool:1.3", tool_layers, tool)
     with inside(cluster.node("ctl").pid):
-        private.push("lab/tool:1.4", tool_layers, tool)
+        private.push("lab/tool:1.4", [*tool_layers, layer(("opt/tool/private", b""))], tool)
 
 
 def start_private_registry(cluster: Cluster) -> Registry:
@@ -159,6 +159,6 @@ class Home:
             home = self.cluster.home(user)
             script = (
                 f"cd {home} && rm -rf ./* .udiRoot .docker .config && mkdir data results"
-                " && printf 'one\\ntwo\\n' >data/words"
+                " && rm -rf /global/scratch/tools && printf 'one\\ntwo\\n' >data/words"
             )
             self.cluster.output("ctl", "sh", "-c", script, user=user)

@@ -25,8 +25,8 @@ def try_block(page, block, terminal, here, there):
     for command, following in zip(commands, [*commands[1:], None], strict=True):
         status, lines = terminal.run(here(command.text), command.shown)
         lines = list(map(there, lines))
-        assert is_shown(command.shown, lines), "\n".join(
-            [
+        if not is_shown(command.shown, lines):
+            report = [
                 f"docs/{page}.md:{command.line}: $ {command.text}",
                 "--- shows, as the page says",
                 *command.shown,
@@ -34,7 +34,7 @@ def try_block(page, block, terminal, here, there):
                 *lines,
                 f"--- and ends with {status}",
             ]
-        )
+            pytest.fail("\n".join(report), pytrace=False)
         if following is None or following.text != "echo $?":
             statuses.append(status)
     where = f"docs/{page}.md:{block.line} ends with {statuses}"
