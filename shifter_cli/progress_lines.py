@@ -12,6 +12,7 @@ from shifter_cli.records import LayerProgress
 
 _STATE_WIDTH = 11  # EXAMINATION
 _LEAST_NAME = 16  # a name gives way to numbers until it is this short
+_ROOM_FOR_NUMBERS = 52  # columns, of what stands behind names that are aligned
 _MOST_LAYERS = 8  # of one image; others are counted
 _DIGEST_WIDTH = 12
 _LEAST_BAR, _MOST_BAR = 8, 40
@@ -40,7 +41,10 @@ def lines(jobs: Sequence[Job], columns: int, rows: int, *, ascii_only: bool = Fa
     with_layers = sum(1 for job in shown if _has_layers(job))
     each = min(room // with_layers, _MOST_LAYERS + 1) if with_layers else 0
     bar = "=-" if ascii_only else "━─"
-    name_width = max(len(job.name) for job in shown) if len(shown) > 1 else 0
+    name_width = 0
+    if len(shown) > 1:  # then states stand below each other
+        longest = max(len(job.name) for job in shown)
+        name_width = min(longest, max(columns - _ROOM_FOR_NUMBERS, _LEAST_NAME))
     text = []
     for job in shown:
         text.append(_headline(job, columns - 1, name_width))
@@ -56,16 +60,14 @@ def headline(job: Job, columns: int) -> str:
 
 def _headline(job: Job, width: int, name_width: int) -> str:
     """The name, the state and as much of the numbers as leaves some of the name."""
-    least = min(max(len(job.name), name_width), _LEAST_NAME)
-    for detail in _details(job):
-        tail = output.printable(f"{job.state:<{_STATE_WIDTH}} {detail}".rstrip())
-        if width - len(tail) - 2 >= least:
-            break
-    else:
-        tail = tail[: max(width - least - 2, len(job.state))]
-    room = width - len(tail) - 2
-    name = _shortened(job.name, room)
-    return f"{name:<{min(name_width, max(room, 0))}}  {tail}"[:width]
+    least = name_width or min(len(job.name), _LEAST_NAME)
+    room = max(width - least - 2, 0)
+    tails = [f"{job.state:<{_STATE_WIDTH}} {detail}".rstrip() for detail in _details(job)]
+    tail = next((tail for tail in tails if len(tail) <= room), None)
+    if tail is None:
+        tail = f"{tails[-1][: room - 1]}…" if room > len(job.state) else job.state
+    name = _shortened(job.name, name_width or width - len(tail) - 2)
+    return output.printable(f"{name:<{name_width}}  {tail}"[:width])
 
 
 def _details(job: Job) -> list[str]:

@@ -40,7 +40,7 @@ def rm(session: Session, image: tuple[str, ...], *, is_sure: bool) -> None:
     Administrators may remove any. An image goes with all of its names. Before it does, you are
     asked, if there is a terminal to ask at. Exit status 1 if any image could not be removed.
     """
-    references = [session.reference(text) for text in image]
+    references = list(dict.fromkeys(session.reference(text) for text in image))
     gone: set[ImageReference] = set()  # a name may have gone with another
     failures: list[ShifterError] = []
     for reference in references:

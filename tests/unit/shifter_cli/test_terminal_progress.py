@@ -266,6 +266,29 @@ def test_several_images_are_shown_below_each_other_and_settled_ones_above(clock,
     assert terminal.lines[1:] == ["docker:other:1  CONVERSION"]
 
 
+def test_states_of_several_images_stand_below_each_other(clock, terminal):
+    terminal.become(80, 24)
+    display = TerminalProgress(clock=clock)
+
+    display.show(LONG, record("PULLING", done=100_000_000, total=700_000_000))
+    clock.now += 2
+    display.show(LONG, record("PULLING", done=200_000_000, total=700_000_000))
+    display.show(OTHER, record("PENDING"))
+
+    assert terminal.lines == [
+        "…ong/long/long/long/name:tag  PULLING     200.0 MB of 700.0 MB  28 %  10 s left",
+        "docker:other:1                PENDING",
+    ]
+
+
+def test_message_that_is_cut_is_seen_to_be(clock, terminal):
+    terminal.become(40, 24)
+
+    TerminalProgress(clock=clock).show(LONG, record("CONVERSION", "Converting image"))
+
+    assert terminal.lines == ["…g/long/name:tag  CONVERSION  Converti…"]
+
+
 def test_more_images_than_rows_are_counted(clock, terminal):
     terminal.become(80, 5)
     display = TerminalProgress(clock=clock)
