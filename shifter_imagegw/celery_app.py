@@ -25,13 +25,12 @@ from shifter_imagegw.operation import logs
 from shifter_imagegw.workers import tasks
 from shifter_imagegw.workers.pool_process import STOP, PoolProcess
 
-_CONFIG_FILE = "/etc/shifter/imagemanager.json"
 _PRIVATE = 0o077  # layers of private images are nobody else's business
 
 
 def make(environment: Mapping[str, str]) -> Celery:
     """The application, with its task, for the configuration that $GWCONFIG names."""
-    config = configuration.load(Path(environment.get("GWCONFIG", _CONFIG_FILE)))
+    config = configuration.load(Path(environment.get("GWCONFIG", configuration.CONFIG_FILE)))
     sealer = sealer_of(config, environment)
     app = tasks.worker_app(config)
     workers: list[object] = []  # Celery's, in the main process

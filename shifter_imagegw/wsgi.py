@@ -17,12 +17,11 @@ from shifter_imagegw.commands.processes import make_app
 from shifter_imagegw.credentials import sealer_of
 from shifter_imagegw.operation import logs
 
-_CONFIG_FILE = "/etc/shifter/imagemanager.json"
 _PRIVATE = 0o077  # as for each process of the gateway, whoever makes a directory first
 
 
 def make(environment: Mapping[str, str]) -> Flask:
-    config = configuration.load(Path(environment.get("GWCONFIG", _CONFIG_FILE)))
+    config = configuration.load(Path(environment.get("GWCONFIG", configuration.CONFIG_FILE)))
     logs.configure(config, "api")
     os.umask(_PRIVATE)
     return make_app(config, sealer_of(config, environment), embedded=False)

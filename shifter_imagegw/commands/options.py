@@ -7,11 +7,14 @@ from pathlib import Path
 
 import click
 
+from shifter_imagegw.config import CONFIG_FILE
+
 config_option = click.option(
     "--config",
     "config_path",
     envvar="GWCONFIG",
-    required=True,
+    default=CONFIG_FILE,
+    show_default=True,
     type=click.Path(path_type=Path),
     help="imagemanager.json.",
     show_envvar=True,

@@ -23,6 +23,8 @@ from shifter_imagegw.config.words import (
 )
 from shifter_imagegw.errors import ConfigError
 
+CONFIG_FILE = "/etc/shifter/imagemanager.json"  # unless GWCONFIG or --config names another
+
 __all__ = [
     "AccessType",
     "AuthMethod",
