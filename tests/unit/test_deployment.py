@@ -6,7 +6,8 @@ from __future__ import annotations
 import logging
 import re
 import shlex
-from pathlib import Path
+from fnmatch import fnmatch
+from pathlib import Path, PurePath
 
 import click
 import pytest
@@ -149,15 +150,23 @@ def test_volumes_and_services_that_are_named_exist():
     )
 
 
-def test_what_is_copied_into_the_image_is_in_the_checkout():
+@pytest.mark.parametrize("name", ["Dockerfile.box", "Dockerfile.gateway"])
+def test_what_is_copied_into_an_image_is_in_the_checkout_and_not_ignored(name):
     sources = [
         source
-        for line in re.findall(r"(?m)^COPY (.*)$", DOCKERFILE)
+        for line in re.findall(r"(?m)^COPY (?!--from)(.*)$", (ROOT / "docker" / name).read_text())
         for source in line.split()[:-1]
+        if source != "."
     ]
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    kept = [line.removeprefix("!") for line in ignored if line.startswith("!")]
 
     assert sources
-    assert all((ROOT / source).exists() for source in sources)
+    for source in sources:
+        assert (ROOT / source).exists()
+        assert any(
+            PurePath(source).is_relative_to(place) or fnmatch(source, place) for place in kept
+        )
 
 
 def test_the_image_has_the_packages_that_install_asks_for():
