@@ -96,9 +96,7 @@ HISTORY = (
 
 SHOTS = (
     Shot("images", "", "light", 1200, 760),
-    Shot("images-dark", "", "dark", 1200, 760),
     Shot("image", "image/docker/nvcr.example.org/hpc/gromacs:2026.2", "light", 1200, 900),
-    Shot("queue", "queue", "light", 1200, 860),
     Shot("queue-dark", "queue", "dark", 1200, 860),
     Shot("usage", "usage", "light", 1200, 1050),
     Shot("phone", "", "light", 360, 740),

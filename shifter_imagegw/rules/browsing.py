@@ -29,6 +29,14 @@ class Queue:
     records: tuple[ImageRecord, ...] = ()
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Shelf:
+    """All images of a system, and when the last of them was pulled."""
+
+    records: tuple[ImageRecord, ...]
+    newest: float
+
+
 class Browsing:
     """Images and jobs, for visits."""
 
@@ -42,9 +50,20 @@ class Browsing:
         """Every image that the visitor may use."""
         return [
             record
-            for record in self._images[visit.system.name]()
+            for record in self._images[visit.system.name]().records
             if access.may_read(record, visit.caller, visit.system)
         ]
+
+    def pulled_since(self, visit: Visit, time: float) -> list[ImageRecord]:
+        """Those of them that were pulled after that, the last one first."""
+        if self._images[visit.system.name]().newest <= time:
+            return []
+        fresh = [record for record in self.images(visit) if (record.last_pull or 0.0) > time]
+        return sorted(fresh, key=lambda record: -(record.last_pull or 0.0))
+
+    def change(self, system: SystemConfig) -> tuple[int, float]:
+        """What is another one when there are other jobs, or jobs have ended well."""
+        return self.queue(system).number, self._images[system.name]().newest
 
     def queue(self, system: SystemConfig) -> Queue:
         """Of everybody's; to be shown by `jobs` alone."""
@@ -81,8 +100,13 @@ class QueueWatch:
             return self._last
 
 
-def _listing(catalog: Catalog, system: str) -> Callable[[], list[ImageRecord]]:
-    return lambda: catalog.list_ready(system)
+def _listing(catalog: Catalog, system: str) -> Callable[[], Shelf]:
+    def look() -> Shelf:
+        records = tuple(catalog.list_ready(system))
+        newest = max((record.last_pull or 0.0 for record in records), default=0.0)
+        return Shelf(records=records, newest=newest)
+
+    return look
 
 
 def _without_people(record: ImageRecord) -> ImageRecord:

@@ -22,9 +22,9 @@ _SILENT_SECONDS = 15.0  # proxies let go of connections on which nothing is said
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Watch:
-    """What is shown: `number` is another when `render` may be."""
+    """What is shown: `change` is another when `render` may be."""
 
-    number: Callable[[], int]
+    change: Callable[[], object]
     render: Callable[[], str]
 
 
@@ -45,11 +45,11 @@ def stream(
     """Events, for as long as `pause` says so, and not for ever."""
     yield "retry: 3000\n\n"
     end = clock() + _STREAM_SECONDS
-    number, text, said = None, None, clock()
+    change, text, said = None, None, clock()
     while clock() < end:
         is_silent = clock() - said >= _SILENT_SECONDS
-        if watch.number() != number or is_silent:
-            number = watch.number()
+        if watch.change() != change or is_silent:
+            change = watch.change()
             fresh = watch.render()
             if fresh != text:
                 text, said = fresh, clock()

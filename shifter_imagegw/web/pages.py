@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from http import HTTPStatus
 from typing import Any
 
@@ -12,6 +13,8 @@ from werkzeug.wrappers import Response as AnyResponse
 from shifter_common.reference import ImageReference
 from shifter_imagegw.api import asking
 from shifter_imagegw.config import GatewayConfig
+from shifter_imagegw.operation.recent import Recent
+from shifter_imagegw.rules import access
 from shifter_imagegw.rules.browsing import Browsing
 from shifter_imagegw.rules.visits import Visit, Visits
 from shifter_imagegw.web import charts, listing, live
@@ -23,6 +26,9 @@ from shifter_imagegw.web.refusals import NoSuchPageError, Refusals
 from shifter_imagegw.web.rendering import Renderer
 
 _DAYS = 30
+_DONE_SECONDS = 3600
+_DONE_SHOWN = 8
+_STATS_SECONDS = 30.0  # for which the history is not read again
 _SPANS = ((7, "Week"), (30, "Month"), (90, "Quarter"), (365, "Year"))
 _STATIC_SECONDS = 365 * 86400  # the address of a file that has changed is another
 
@@ -31,7 +37,9 @@ def web_page(config: GatewayConfig, visits: Visits, browsing: Browsing) -> Bluep
     """The routes of the page and of its files, all below `/web/`."""
     routes = Blueprint("web", __name__)
     addresses = Addresses(config)
-    renderer = Renderer(addresses, is_only_system=len(config.systems) == 1)
+    renderer = Renderer(
+        addresses, is_only_system=len(config.systems) == 1, is_open=config.allow_anonymous
+    )
     entrance = Entrance(config, visits, addresses, renderer)
     pages = Pages(config, browsing, addresses, renderer, entrance)
     for address, view in (
@@ -72,6 +80,7 @@ class Pages:
         self._page = renderer.page
         self._text = renderer.text
         self._admitted = entrance.admitted
+        self._histories: dict[tuple[str, int, bool], Recent[dict[str, Any]]] = {}
 
     def lead_browsers_here(self) -> AnyResponse | None:
         """Clients of the original get from `/` what they always got."""
@@ -126,7 +135,7 @@ class Pages:
         """The same part, again whenever it has changed."""
         visit = self._admitted(system)
         watch = live.Watch(
-            number=lambda: self._browsing.queue(visit.system).number,
+            change=lambda: self._browsing.change(visit.system),
             render=lambda: self._text("jobs", visit, **self._jobs(visit)),
         )
         return live.answer(watch)
@@ -134,13 +143,15 @@ class Pages:
     def usage(self, system: str) -> AnyResponse:
         visit = self._admitted(system)
         most = self._config.usage.days
-        days = min(_number(request.args.get("days", ""), default=_DAYS), most)
-        found = asking.service().stats(visit.system, visit.caller, days)
+        spans = [(count, name) for count, name in _SPANS if count <= most]
+        asked = request.args.get("days", "")
+        days = next((count for count, _ in spans if str(count) == asked), min(_DAYS, most))
+        found = self._stats(visit, days)
         return self._page(
             "usage",
             visit,
             days=found["days"],
-            spans=[(count, name) for count, name in _SPANS if count <= most],
+            spans=spans,
             charts=charts.charts_of(found["days"]),
             edges=charts.edges(found["days"]),
             height=charts.HEIGHT,
@@ -166,7 +177,20 @@ class Pages:
         return {
             "running": [job for job in jobs if job.reason is None],
             "failed": [job for job in reversed(jobs) if job.reason is not None],
+            "done": self._browsing.pulled_since(visit, time.time() - _DONE_SECONDS)[:_DONE_SHOWN],
         }
+
+    def _stats(self, visit: Visit, days: int) -> dict[str, Any]:
+        """The history; it is the same for all administrators, and for all others."""
+        caller = visit.caller
+        if caller is not None and not access.is_admin(caller, visit.system):
+            caller = None
+        key = (visit.system.name, days, caller is None)
+        if key not in self._histories:
+            self._histories[key] = Recent(
+                lambda: asking.service().stats(visit.system, caller, days), _STATS_SECONDS
+            )
+        return self._histories[key]()
 
     def _targets(self, visit: Visit) -> dict[str, str]:
         """The page of each name of an image."""
@@ -175,9 +199,3 @@ class Pages:
             for record in self._browsing.images(visit)
             for tag in record.tags
         }
-
-
-def _number(text: str, *, default: int) -> int:
-    if text.isascii() and text.isdecimal() and len(text) < 6:
-        return max(1, int(text))
-    return default

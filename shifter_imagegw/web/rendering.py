@@ -42,8 +42,10 @@ _FILTERS = {
 class Renderer:
     """Makes answers of templates."""
 
-    def __init__(self, addresses: Addresses, *, is_only_system: bool) -> None:
+    def __init__(self, addresses: Addresses, *, is_only_system: bool, is_open: bool) -> None:
+        """`is_open`: there is something to be seen for those who are not logged in."""
         self._addresses = addresses
+        self._is_open = is_open
         self._templates = Environment(
             loader=FileSystemLoader(_TEMPLATES),
             autoescape=True,
@@ -75,7 +77,7 @@ class Renderer:
                 return self._addresses.image(system, record, tag)
             return self._addresses.of(system, _PAGES.get(page, page))
 
-        tabs = () if system is None else _TABS
+        tabs = _TABS if visit and (visit.caller or self._is_open) else ()
         return self._templates.get_template(f"{name}.html").render(
             visit=visit,
             system=system,

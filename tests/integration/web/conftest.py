@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -51,7 +53,9 @@ def site(registry, held_registry, munged, tmp_path_factory):
             "default": {"remotetype": "dockerv2", "url": registry.url},
             "held": {"remotetype": "dockerv2", "url": held_registry.url},
         }
-        gateway = make(AllowAnonymous=True, Metrics=True, Locations=locations)
+        gateway = make(start=False, AllowAnonymous=True, Metrics=True, Locations=locations)
+        gateway.config["Platforms"]["other"] = gateway.config["Platforms"][SYSTEM]
+        gateway.start()
         config = {
             "Env": ["PATH=/usr/bin:/bin", "MESSAGE=<script>alert(1)</script>"],
             "Entrypoint": ["/bin/tool", "--flag"],
@@ -118,6 +122,16 @@ def link_of(gateway):
 
 
 @pytest.fixture
-def link(site):
-    """What `shifterimg web` gets from the gateway."""
-    return link_of(site)
+def link(site, tmp_path):
+    """What `shifterimg web` says."""
+    config = tmp_path / "udiRoot.conf"
+    config.write_text(
+        "udiMount=/var/udiMount\nloopMount=/var/udiLoopMount\nimagePath=/images\n"
+        f"udiRootPath=/opt/shifter\netcPath=/etc/shifter\nsystem={SYSTEM}\n"
+        f"imageGateway={site.url}\nmungeSocketPath={site.munge_socket}\n"
+    )
+    program = Path(sys.executable).with_name("shifterimg")
+    command = [program, "--config", config, "web"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()

@@ -13,7 +13,7 @@ from tests.integration.web.conftest import AXE
 
 pytestmark = [pytest.mark.registry, pytest.mark.munge, pytest.mark.browser]
 
-PAGES = ["", "image/docker/web/tool0:1", "queue", "usage", "login", "image/docker/web/none:1"]
+PAGES = ["", "image/docker/web/tool0:1", "queue", "usage", "login", "..", "image/docker/no:1"]
 LOOKS = {
     "light": {"color_scheme": "light", "viewport": {"width": 1280, "height": 900}},
     "dark": {"color_scheme": "dark", "viewport": {"width": 1280, "height": 900}},
@@ -147,12 +147,12 @@ def test_the_queue_is_live_while_a_pull_runs(visitor, site, registry, held_regis
     page = visitor(**LOOKS["phone"]).look("queue")
     page.wait_for_selector(".live.on")
     assert page.inner_text(".live") == "live"
-    assert page.locator(".job:not(.failure)").count() == 0
+    assert page.locator("#running ~ ol .job").count() == 0
     loads = []
     page.on("load", lambda: loads.append(page.url))
 
     site.pull("docker:held/web/large:1")
-    job = page.locator(".job", has_text="web/large:1")
+    job = page.locator("#running ~ ol .job", has_text="web/large:1")
     job.locator("[aria-current=step]", has_text="Pulling").wait_for()
     progress = job.locator("progress").first
     progress.wait_for()
@@ -166,6 +166,7 @@ def test_the_queue_is_live_while_a_pull_runs(visitor, site, registry, held_regis
     held_registry.go_on.set()
     assert site.wait("docker:held/web/large:1")["status"] == "READY"
     job.wait_for(state="detached")
+    page.locator("#done ~ ul a", has_text="web/large:1").wait_for()
     assert loads == []
 
 
@@ -230,5 +231,26 @@ def test_the_root_leads_a_browser_to_the_page(visitor, site):
     page = visitor().page
 
     page.goto(site.url)
+    assert page.url == f"{site.url}/web/"
+    page.click(f"main >> text={SYSTEM}")
 
     assert page.url == f"{site.url}/web/{SYSTEM}/"
+
+
+def test_a_login_is_for_one_system(visitor, site):
+    somebody = visitor(logged_in=True)
+
+    somebody.page.goto(f"{site.url}/web/other/")
+
+    assert "Log in" in somebody.page.inner_text(".who")
+    assert "root" in somebody.look().inner_text(".who")
+
+
+def test_usage_is_drawn_and_told(visitor):
+    page = visitor(logged_in=True).look("usage")
+
+    pulls = page.locator(".chart", has_text="Pulls")
+    assert pulls.locator("rect:not(.day)").count() >= 2  # pulls, and a failure
+    assert pulls.get_by_role("img").get_attribute("aria-label").startswith("Pulls: ")
+    assert "docker:web/tool1:1" in page.inner_text("#top ~ table")
+    assert "root" in page.inner_text("#users ~ table")

@@ -18,9 +18,9 @@ class Queue:
         self.rendered = 0
 
     def watch(self):
-        return live.Watch(number=self.number, render=self.render)
+        return live.Watch(change=self.change, render=self.render)
 
-    def number(self):
+    def change(self):
         return self.texts.index(self.current)
 
     def render(self):

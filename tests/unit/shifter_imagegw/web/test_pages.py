@@ -283,6 +283,42 @@ def test_what_an_import_says_is_for_its_importer(gateway_with, browser_of):
         assert "/home/alice" not in browser.get("queue").text
 
 
+@pytest.mark.parametrize(
+    ("by", "users", "private"),
+    [("root:0:0", True, True), ("alice:1001:1001", False, False), (None, False, False)],
+)
+def test_usage_names_users_and_private_images_to_administrators(
+    gateway_with, browser_of, pulled, by, users, private
+):
+    gateway = gateway_with(AllowAnonymous=True, Metrics=True)
+    pulled(gateway, "open:1", "a")
+    pulled(gateway, "secret:1", "b", body=FOR_BOB)
+    for tag in ("open:1", "secret:1"):
+        gateway.request("GET", f"/api/lookup/mycluster/docker/{tag}/", by="bob:1002:1002")
+    browser = browser_of(gateway)
+    if by is not None:
+        browser.log_in(by)
+
+    text = browser.get("usage").text
+
+    assert "open:" in text
+    assert ("Users who use most" in text, "secret:" in text) == (users, private)
+
+
+def test_what_has_just_ended_well_is_shown_beside_the_queue(gateway, browser, pulled):
+    pulled(gateway, "app:1")
+    browser.log_in()
+
+    assert '/web/mycluster/image/docker/app:1"' in browser.get("queue").text
+
+
+def test_what_has_just_ended_for_others_is_not(gateway, browser, pulled):
+    pulled(gateway, "secret:1", body=FOR_BOB)
+    browser.log_in("carol:1003:1003")
+
+    assert "secret" not in browser.get("queue").text
+
+
 # Coming and going
 
 
