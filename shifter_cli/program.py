@@ -14,6 +14,7 @@ from typing import NoReturn, TextIO
 import click
 
 from shifter_cli import output
+from shifter_cli.completion import QUESTION
 from shifter_cli.errors import SeveralFailedError
 from shifter_common import defects
 from shifter_common.errors import ShifterError
@@ -38,6 +39,11 @@ def run(
 def _status(
     group: click.Command, name: str, settings: object, arguments: Sequence[str] | None
 ) -> int:
+    if QUESTION in os.environ:
+        from shifter_cli.completion import answers
+
+        answers.answer(group, settings)
+        return 0
     try:
         status = int(group.main(arguments, name, obj=settings, standalone_mode=False) or 0)
         if sys.stdout is not None:

@@ -33,6 +33,7 @@ class Session:
         self.config_path = config_path
         self.verbose = False
         self.as_json = False
+        self.patience = 0.0  # seconds for each answer of a gateway's; 0: what udiRoot.conf says
         self.users: list[str] = []
         self.groups: list[str] = []
         self._others: dict[str, tuple[str, str] | None] = {}  # what docker has, by tag
@@ -55,7 +56,7 @@ class Session:
             self.config.image_gateway,
             self.config.system,
             encode=self.encode,
-            timeout=self.config.gateway_timeout,
+            timeout=self.patience or self.config.gateway_timeout,
             logins=self._logins_for,
             watch=output.show_answer if self.verbose and not self.as_json else lambda _: None,
         )

@@ -47,6 +47,9 @@ SECTIONS = {
         "metrics": "lookups.metrics",
         "autoexpire": "removing.autoexpire",
     },
+    "Your shell": {
+        "completion": "completion.completion",
+    },
 }
 _PLACES = {name: place for modes in SECTIONS.values() for name, place in modes.items()}
 

@@ -20,7 +20,7 @@ _DOCKER_SIZES = ("tmpfs-size", "size")
 
 
 def apply(request: Request, given: list[tuple[str, str | None]]) -> None:
-    """Keep what these options say, in their order; they are of `request._ADDED_OPTIONS`."""
+    """Keep what these options say, in their order; they are of `request.ADDED_OPTIONS`."""
     for option, value in given:
         if option == "dry-run":
             request.dry_run = True

@@ -17,50 +17,50 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_NO_VALUE, _VALUE, _ATTACHED_VALUE = range(3)
+NO_VALUE, VALUE, ATTACHED_VALUE = range(3)
 _LONGEST_NAME = 32
 _LONGEST_VALUE = 1 << 16  # characters; not of --env: the kernel says how long a variable may be
 
 # Long name -> the option it stands for, and whether that takes a value. First the original's,
 # whose beginnings stay unambiguous whatever is added.
-_LONG_OPTIONS = {
-    "help": ("help", _NO_VALUE),
-    "verbose": ("verbose", _NO_VALUE),
-    "image": ("image", _VALUE),
-    "volume": ("volume", _VALUE),
-    "module": ("module", _VALUE),
-    "modules": ("module", _VALUE),
-    "env": ("env", _VALUE),
-    "env-file": ("env-file", _VALUE),
-    "clearenv": ("clearenv", _NO_VALUE),
-    "workdir": ("workdir", _ATTACHED_VALUE),
-    "entrypoint": ("entrypoint", _ATTACHED_VALUE),
-    "entry": ("entrypoint", _ATTACHED_VALUE),
+LONG_OPTIONS = {
+    "help": ("help", NO_VALUE),
+    "verbose": ("verbose", NO_VALUE),
+    "image": ("image", VALUE),
+    "volume": ("volume", VALUE),
+    "module": ("module", VALUE),
+    "modules": ("module", VALUE),
+    "env": ("env", VALUE),
+    "env-file": ("env-file", VALUE),
+    "clearenv": ("clearenv", NO_VALUE),
+    "workdir": ("workdir", ATTACHED_VALUE),
+    "entrypoint": ("entrypoint", ATTACHED_VALUE),
+    "entry": ("entrypoint", ATTACHED_VALUE),
 }
-_ADDED_OPTIONS = {
-    "dry-run": ("dry-run", _NO_VALUE),
-    "writable": ("writable", _ATTACHED_VALUE),
-    "mount": ("mount", _VALUE),
-    "no-mount": ("no-mount", _VALUE),
-    "unsetenv": ("unsetenv", _VALUE),
-    "timing": ("timing", _NO_VALUE),
-    "json": ("json", _NO_VALUE),
-    "interactive": ("ignored", _NO_VALUE),
-    "tty": ("ignored", _NO_VALUE),
-    "rm": ("ignored", _NO_VALUE),
-    "version": ("version", _NO_VALUE),
+ADDED_OPTIONS = {
+    "dry-run": ("dry-run", NO_VALUE),
+    "writable": ("writable", ATTACHED_VALUE),
+    "mount": ("mount", VALUE),
+    "no-mount": ("no-mount", VALUE),
+    "unsetenv": ("unsetenv", VALUE),
+    "timing": ("timing", NO_VALUE),
+    "json": ("json", NO_VALUE),
+    "interactive": ("ignored", NO_VALUE),
+    "tty": ("ignored", NO_VALUE),
+    "rm": ("ignored", NO_VALUE),
+    "version": ("version", NO_VALUE),
 }
-_SHORT_OPTIONS = {
-    "h": ("help", _NO_VALUE),
-    "v": ("verbose", _NO_VALUE),
-    "i": ("image", _VALUE),
-    "V": ("volume", _VALUE),
-    "m": ("module", _VALUE),
-    "e": ("env", _VALUE),
-    "E": ("clearenv", _NO_VALUE),
-    "w": ("workdir", _ATTACHED_VALUE),
-    "n": ("ignored", _NO_VALUE),  # once "no gateway"
-    "t": ("ignored", _NO_VALUE),
+SHORT_OPTIONS = {
+    "h": ("help", NO_VALUE),
+    "v": ("verbose", NO_VALUE),
+    "i": ("image", VALUE),
+    "V": ("volume", VALUE),
+    "m": ("module", VALUE),
+    "e": ("env", VALUE),
+    "E": ("clearenv", NO_VALUE),
+    "w": ("workdir", ATTACHED_VALUE),
+    "n": ("ignored", NO_VALUE),  # once "no gateway"
+    "t": ("ignored", NO_VALUE),
 }
 _QUESTIONS = ("help", "version")  # about shifter itself
 # As people are used to write it for docker. Elsewhere, -i takes a value.
@@ -303,10 +303,10 @@ def _long_option(word: str, following: str | None) -> tuple[list[tuple[str, str 
     typed, separator, attached = word[2:].partition("=")
     option, takes = _long_name(typed)
     if separator:
-        if takes == _NO_VALUE:
+        if takes == NO_VALUE:
             raise UsageError(f"option '--{typed}' takes no value")
         return [(option, attached)], False
-    if takes != _VALUE:
+    if takes != VALUE:
         return [(option, None)], False
     if following is None:
         raise UsageError(f"option '--{typed}' requires an argument")
@@ -314,10 +314,10 @@ def _long_option(word: str, following: str | None) -> tuple[list[tuple[str, str 
 
 
 def _long_name(typed: str) -> tuple[str, int]:
-    for known in (_LONG_OPTIONS, _ADDED_OPTIONS):
+    for known in (LONG_OPTIONS, ADDED_OPTIONS):
         if typed in known:
             return known[typed]
-    for known in (_LONG_OPTIONS, _ADDED_OPTIONS):
+    for known in (LONG_OPTIONS, ADDED_OPTIONS):
         names = [name for name in known if typed and name.startswith(typed)]
         options = {known[name] for name in names}
         if len(options) == 1:
@@ -336,7 +336,7 @@ def _unrecognized(typed: str) -> str:
     if habit:
         return f"unrecognized option '--{typed}': {habit}"
     shown = typed if len(typed) <= _LONGEST_NAME else f"{typed[:_LONGEST_NAME]}…"
-    nearest = nearest_to(shown, (*_LONG_OPTIONS, *_ADDED_OPTIONS)) if len(shown) > 2 else None
+    nearest = nearest_to(shown, (*LONG_OPTIONS, *ADDED_OPTIONS)) if len(shown) > 2 else None
     hint = f"did you mean '--{nearest}'?" if nearest else "see shifter --help"
     return f"unrecognized option '--{shown}': {hint}"
 
@@ -345,18 +345,18 @@ def _short_options(word: str, following: str | None) -> tuple[list[tuple[str, st
     """A bundle such as `-vE`; the first option that takes a value takes the rest as its own."""
     found: list[tuple[str, str | None]] = []
     for index, letter in enumerate(word[1:], start=2):
-        if letter not in _SHORT_OPTIONS:
+        if letter not in SHORT_OPTIONS:
             from shifter_runtime import habits  # here: few people mistype
 
             hint = habits.of_option(letter) or "see shifter --help"
             raise UsageError(f"invalid option '-{letter}': {hint}")
-        option, takes = _SHORT_OPTIONS[letter]
+        option, takes = SHORT_OPTIONS[letter]
         rest = word[index:]
-        if takes == _NO_VALUE:
+        if takes == NO_VALUE:
             found.append((option, None))
             if option == "help":
                 break
-        elif rest or takes == _ATTACHED_VALUE:
+        elif rest or takes == ATTACHED_VALUE:
             return [*found, (option, rest or None)], False
         elif following is None:
             raise UsageError(f"option '-{letter}' requires an argument")

@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from shifter_cli.session import Session
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -64,9 +67,19 @@ def quiet_option(function: Function) -> Function:
 
 def image_argument(function: Function) -> Function:
     """The IMAGE of a mode that takes one, as `image`."""
-    return click.argument("image")(function)
+    return click.argument("image", shell_complete=_complete_image)(function)
 
 
 def images_argument(function: Function) -> Function:
     """The IMAGEs of a mode that takes several, as `image`."""
-    return click.argument("image", nargs=-1, required=True)(function)
+    return click.argument("image", nargs=-1, required=True, shell_complete=_complete_image)(
+        function
+    )
+
+
+def _complete_image(
+    ctx: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem[str]]:
+    from shifter_cli.completion import names  # here: few commands are being typed
+
+    return names.complete_image(ctx, parameter, incomplete)

@@ -93,7 +93,17 @@ def test_an_update_leaves_configuration_alone_and_nothing_half_made(installation
     assert own.read_text() == "# ours\n"
     own.unlink()
     assert names(installation.prefix) == before
-    assert {".installed", "bin", "etc", "lib", "lib64", "libexec", "sbin", "venv"} <= before
+    assert {
+        ".installed",
+        "bin",
+        "etc",
+        "lib",
+        "lib64",
+        "libexec",
+        "sbin",
+        "share",
+        "venv",
+    } <= before
     assert os.listdir(installation.prefix / "lib") == ["shifter"]
     assert set(os.listdir(installation.prefix / "bin")) == {
         *("shifter", "shifter-admin", "shifterimg", "shifter-gateway")
@@ -142,6 +152,20 @@ def test_commands_take_no_modules_from_the_callers_environment(installation, scr
 
     assert done.returncode == 0, done.stdout
     assert "Fetch container images" in done.stdout
+
+
+@pytest.mark.parametrize("program", ["shifter", "shifter-admin", "shifterimg"])
+def test_shells_find_completions_below_the_prefix(installation, program):
+    share = installation.prefix / "share"
+
+    for path in (
+        share / "bash-completion/completions" / program,
+        share / "zsh/site-functions" / f"_{program}",
+        share / "fish/vendor_completions.d" / f"{program}.fish",
+    ):
+        assert f"completion of {program}" in path.read_text() or path.read_text().startswith(
+            f"#compdef {program}\n"
+        )
 
 
 def test_the_gateway_command_finds_the_installed_configuration(installation, script):

@@ -142,11 +142,11 @@ def run(gateway, config_path, payloads, monkeypatch, capsys, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("shifter_cli.pulls._FIRST_PAUSE", 0.0)  # so that all later ones are, too
 
-    def run(*arguments, urls=None, default_type="docker", timeout=10):
+    def run(*arguments, urls=None, default_type="docker", timeout=10, more=""):
         text = CONFIG.format(
             urls=gateway.url if urls is None else urls, default_type=default_type, timeout=timeout
         )
-        config_path.write_text(text)
+        config_path.write_text(text + more)
         with pytest.raises(SystemExit) as end:
             shifterimg.main(str(config_path), list(arguments))
         output = capsys.readouterr()

@@ -260,7 +260,7 @@ def test_help_after_a_mistake_does_not_hide_it():
 def test_every_option_is_explained(text):
     said = set(re.findall(r"--[a-z-]+", text))
 
-    options = {f"--{name}" for name in (*requests._LONG_OPTIONS, *requests._ADDED_OPTIONS)}
+    options = {f"--{name}" for name in (*requests.LONG_OPTIONS, *requests.ADDED_OPTIONS)}
     assert options - said <= {"--modules", "--entry"}  # other spellings
     assert all(f"-{letter}" in text for letter in "viEewVmt")
 
