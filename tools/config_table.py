@@ -23,7 +23,7 @@ _END = "<!-- end -->\n"
 def gateway_table() -> str:
     """The keys of imagemanager.json."""
     rows = "".join(
-        f"| `{key}` | {value} | {_gateway_default(default)} | {meaning} |\n"
+        f"| `{key}` | {value} | {gateway_default_text(default)} | {meaning} |\n"
         for key, (value, default, meaning) in gateway_keys.KEYS.items()
     )
     return f"| key | value | default | meaning |\n| --- | --- | --- | --- |\n{rows}"
@@ -32,7 +32,7 @@ def gateway_table() -> str:
 def runtime_tables() -> str:
     """The keys of udiRoot.conf, and those of modules in it."""
     keys = "".join(
-        f"| `{key}` | {read.__doc__} | {_default(key, default)} | {meaning} |\n"
+        f"| `{key}` | {read.__doc__} | {default_text(key, default)} | {meaning} |\n"
         for key, (_, read, default, meaning) in KEYS.items()
     )
     parts = "".join(
@@ -56,7 +56,7 @@ def written(text: str) -> str:
     return text
 
 
-def _gateway_default(default: str) -> str:
+def gateway_default_text(default: str) -> str:
     if default == gateway_keys.REQUIRED:
         return default
     if default.startswith("("):
@@ -64,7 +64,7 @@ def _gateway_default(default: str) -> str:
     return f"`{default}`" if default else "none"
 
 
-def _default(key: str, default: object) -> str:
+def default_text(key: str, default: object) -> str:
     if key in REQUIRED:
         return "must be given"
     if isinstance(default, bool):
