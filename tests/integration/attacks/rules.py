@@ -202,6 +202,22 @@ ELSEWHERE: dict[str, dict[str, tuple[int, ...]]] = {
         "test_who_may_read": (17,),
         "test_who_may_change_the_lists": (17,),
     },
+    "unit/shifter_imagegw/rules/test_acls.py": {
+        "test_who_may_use_it_and_nothing_more_is_not_permitted": (17,),
+        "test_an_image_for_others_does_not_exist": (17,),
+        "test_what_is_private_in_its_registry_is_opened_to_nobody_who_is_not_named": (17,),
+        "test_where_anybody_may_import_a_docker_name_stays_its_importers": (17,),
+    },
+    "unit/shifter_imagegw/pulling/test_acl.py": {
+        "test_wherever_it_dies_nobody_gains_who_should_not_and_the_next_worker_ends_it": (17,),
+    },
+    "unit/shifter_imagegw/rules/test_inspection.py": {
+        "test_an_image_for_others_does_not_exist": (17,),
+    },
+    "unit/shifter_imagegw/api/test_exports.py": {
+        "test_an_image_for_others_does_not_exist": (17,),
+        "test_what_is_no_image_file_is_not_sent": (15,),
+    },
     "unit/shifter_imagegw/delivery/test_local.py": {
         "test_delivered_files_are_only_for_the_gateways_account": (17,),
     },
