@@ -9,6 +9,7 @@ which holds a thousand, and not for ever. Answers that take minutes have threads
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import logging
 import re
@@ -97,6 +98,14 @@ class ApiWorker(ThreadWorker):  # type: ignore[misc]
         self.poller.register(
             conn.sock, selectors.EVENT_READ, functools.partial(self._see_off, conn)
         )
+
+    def handle_request(self, req: Any, conn: Any) -> Any:  # noqa: ANN401
+        try:
+            return super().handle_request(req, conn)
+        except BlockingIOError as error:
+            # The time for some more of a long answer is up. To gunicorn that would be a defect.
+            log.info("answer broken off: its client takes no more of it")
+            raise ConnectionResetError(errno.ECONNRESET, "its client is gone") from error
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:  # noqa: ANN401
         """Answer what is no HTTP; gunicorn would quote it in the log, credentials included."""

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 from __future__ import annotations
 
+import errno
+
 import pytest
 
-from shifter_imagegw.api.gunicorn_worker import is_whole
+from shifter_imagegw.api.gunicorn_worker import ApiWorker, ThreadWorker, is_whole
 
 GET = b"GET /api/list/cluster/ HTTP/1.1\r\nHost: gateway\r\n"
 POST = b"POST /api/pull/cluster/docker/app:1/ HTTP/1.1\r\nHost: gateway\r\n"
@@ -38,3 +40,15 @@ def test_a_request_has_arrived_with_its_last_byte_and_not_before(request_):
 )
 def test_what_will_be_refused_or_waits_itself_is_not_waited_for(request_):
     assert is_whole(request_)
+
+
+def test_a_client_that_takes_no_more_is_one_that_is_gone_and_no_defect(monkeypatch):
+    def blocked(*_):
+        raise BlockingIOError(errno.EAGAIN, "would block")
+
+    monkeypatch.setattr(ThreadWorker, "handle_request", blocked)
+
+    with pytest.raises(ConnectionResetError) as gone:
+        ApiWorker.handle_request(ApiWorker.__new__(ApiWorker), None, None)
+
+    assert gone.value.errno == errno.ECONNRESET  # which gunicorn does not complain of
