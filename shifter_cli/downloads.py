@@ -19,6 +19,8 @@ from shifter_common.reference import ImageReference
 _MOST_TRIES = 5  # without a byte in between
 _PAUSE = 1.0  # seconds
 _RANGE = re.compile(r"bytes (\d+)-")
+_WORD = re.compile(r"[\w-]{1,80}", re.ASCII)
+_SHORT_ID = 12
 _SQUASHFS_MAGIC = b"hsqs"
 _BYTES_USED = slice(40, 48)  # of the superblock: how long the filesystem is
 _SUPERBLOCK = 96
@@ -48,7 +50,7 @@ class Source:
         self._watch = watch
         self._sleep = sleep
         self._opened: Download | None = open_at(0)
-        self.image_id = self._opened.header("X-Shifter-Id")
+        self.version = _version(self._opened)
         self.format = self._opened.header("X-Shifter-Format") or "squashfs"
         self.size = self._size(self._opened)
 
@@ -89,7 +91,7 @@ class Source:
         if self._opened is None or start:
             self.close()
             self._opened = self._open_at(start)
-        if self._opened.header("X-Shifter-Id") != self.image_id:
+        if _version(self._opened) != self.version:
             raise ExportError(f"cannot export {self.reference}: it is another image now")
         began = _RANGE.match(self._opened.header("Content-Range"))
         skip = start - (int(began[1]) if began else 0)  # what lies between may give all of it
@@ -108,6 +110,12 @@ class Source:
         return int(length)
 
 
+def _version(opened: Download) -> str:
+    """Another one where the bytes may be others."""
+    tag = opened.header("ETag").strip('"')
+    return tag if _WORD.fullmatch(tag) else opened.header("X-Shifter-Id")[:_SHORT_ID]
+
+
 @contextlib.contextmanager
 def partial_file(target: str, source: Source) -> Iterator[IO[bytes]]:
     """The file beside `target` that holds what has come of this very image, at its end.
@@ -115,7 +123,7 @@ def partial_file(target: str, source: Source) -> Iterator[IO[bytes]]:
     It stays when the body fails, for the next try.
     """
     folder, name = os.path.split(os.path.abspath(target))
-    path = os.path.join(folder, f".{name}.{source.image_id[:12] or 'image'}.partial")
+    path = os.path.join(folder, f".{name}.{source.version}.partial")
     try:
         opened = open(path, "ab+")  # noqa: SIM115
     except OSError as error:

@@ -7,8 +7,11 @@ import json
 import os
 import re
 import signal
+import subprocess
 
 import pytest
+
+from tests.integration.conftest import require_program
 
 pytestmark = [pytest.mark.registry, pytest.mark.munge]
 
@@ -168,3 +171,106 @@ def test_watched_queue_is_left_by_ctrl_c(stalled, on_terminal):
     assert seen.lines[0].startswith("1 in the queue at ")
     assert image.name in seen.lines[1]
     assert "Traceback" not in seen.written
+
+
+def test_access_lists_are_changed_down_to_what_nodes_read(shifterimg, pulled, gateway):
+    meta = gateway.image_dir / f"{pulled.image_id}.meta"
+
+    private = shifterimg("acl", "--private", pulled.name)
+    assert (private.returncode, private.stdout, private.stderr) == (0, "user root (owner)\n", "")
+    assert "USERACL: 0\n" in meta.read_text()
+    assert pulled.name in shifterimg("images", "--filter", "access=private").stdout
+
+    added = shifterimg("acl", pulled.name, "--add-user", "daemon", "--add-group", "daemon")
+    assert added.stdout == "user root (owner)\nuser daemon\ngroup daemon\n"
+    assert "GROUPACL: 1\n" in meta.read_text()
+
+    removed = shifterimg("acl", pulled.name, "--remove-user=daemon", "--json")
+    assert json.loads(removed.stdout) == {"public": False, "users": [0], "groups": [1], "owner": 0}
+
+    public = shifterimg("acl", pulled.name, "--public")
+    assert public.stdout == shifterimg("acl", pulled.name).stdout == "everybody\n"
+    assert "USERACL: 0\n" not in meta.read_text()
+
+
+def test_cancelled_pull_is_told_to_who_waits_for_it(stalled, program):
+    image, config = stalled
+    waiting = subprocess.Popen(
+        [program.path, "--config", config, "-v", "pull", image.name],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while "Pulling Image" not in (line := waiting.stdout.readline()):
+        assert line, waiting.stderr.read()
+
+    cancelled = program("cancel", image.name, config=config)
+    stdout, stderr = waiting.communicate(timeout=60)
+    again = program("cancel", image.name, "modes/nothing:1", config=config)
+
+    assert (cancelled.returncode, cancelled.stdout) == (0, f"cancelled docker:{image.name}\n")
+    assert waiting.returncode == 1
+    assert stdout.endswith("status: FAILURE\n\n")
+    assert "cancelled by root" in stderr
+    assert (again.returncode, again.stdout) == (1, "")
+    assert "has failed already: cancelled by root" in again.stderr
+    assert "there is no job for docker:modes/nothing:1" in again.stderr
+
+
+def test_exported_file_is_that_of_the_image(shifterimg, pulled, gateway, tmp_path):
+    target = tmp_path / "mine.squashfs"
+
+    result = shifterimg("export", pulled.name, target)
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith(f"exported docker:{pulled.name} to {target} (")
+    image = gateway.image_dir / f"{pulled.image_id}.squashfs"
+    assert target.read_bytes() == image.read_bytes()
+
+
+def test_export_goes_on_where_another_one_ended(shifterimg, pulled, gateway, tmp_path):
+    image = gateway.image_dir / f"{pulled.image_id}.squashfs"
+    whole = image.read_bytes()
+    version = gateway.request("HEAD", f"/api/export/cluster/id/{pulled.image_id}/").headers["ETag"]
+    partial = tmp_path / f".mine.squashfs.{version.strip(chr(34))}.partial"
+    # Another time of its making in the superblock shows that these bytes were not fetched again.
+    beginning = whole[:8] + b"mark" + whole[12:500]
+    partial.write_bytes(beginning)
+
+    result = shifterimg("export", pulled.name, tmp_path / "mine.squashfs")
+
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "mine.squashfs").read_bytes() == beginning + whole[500:]
+    assert not partial.exists()
+
+
+def test_exported_archive_is_pushed_and_pulled_again(
+    shifterimg, pulled, registry, tmp_path, gateway
+):
+    archive = tmp_path / "image.tar"
+
+    result = shifterimg("export", "--format", "oci-archive", pulled.name, archive)
+    assert (result.returncode, result.stderr) == (0, "")
+    subprocess.run(
+        [require_program("skopeo"), "copy", "--dest-tls-verify=false", f"oci-archive:{archive}",
+         f"docker://{registry.host}/modes/copied:1"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    assert shifterimg("pull", "-q", "modes/copied:1").returncode == 0
+
+    def fields(name):
+        wire = json.loads(shifterimg("inspect", "--json", name).stdout)
+        return [wire[key] for key in ("ENV", "ENTRY", "CMD", "WORKDIR", "LABELS", "arch")]
+
+    assert fields("modes/copied:1") == fields(pulled.name)
+    steps = shifterimg("inspect", "--field", "history", "modes/copied:1").stdout
+    assert f"shifterimg export docker:{pulled.name}" in steps
+
+
+def test_exported_bytes_can_be_piped_on(shifterimg, pulled, gateway, program, write_config):
+    result = subprocess.run(
+        [program.path, "--config", write_config(gateway.url), "export", pulled.name, "-"],
+        capture_output=True, check=False, timeout=60,
+    )  # fmt: skip
+
+    image = gateway.image_dir / f"{pulled.image_id}.squashfs"
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert result.stdout == image.read_bytes()

@@ -20,10 +20,11 @@ from shifter_common.reference import ImageReference
 ID = "ab" * 32
 SIZE = 4096
 FILE = b"hsqs" + bytes(36) + SIZE.to_bytes(8, "little") + os.urandom(SIZE - 48)
+CRLF = "\r\n"
 REFERENCE = ImageReference("docker", "x:1")
 
 
-def answer(content, *, start=None, length=None, image_id=ID, file_format="squashfs"):
+def answer(content, *, start=None, length=None, image_id=ID, file_format="squashfs", version=None):
     """What a gateway answers that sends `content`, and perhaps breaks off before `length`."""
     length = len(content) if length is None else length
     head = "HTTP/1.1 200 OK\r\n"
@@ -34,6 +35,7 @@ def answer(content, *, start=None, length=None, image_id=ID, file_format="squash
         )
     return (
         f"{head}Content-Length: {length}\r\nX-Shifter-Format: {file_format}\r\n"
+        f"{'' if version is None else f'ETag: {version}{CRLF}'}"
         f"X-Shifter-Id: {image_id}\r\n\r\n"
     ).encode() + content
 
@@ -114,6 +116,30 @@ def test_rest_of_another_image_is_not_taken_for_this_one(run, gateway, target):
 
     assert run("export", "x:1", str(target)).code == 0
     assert target.read_bytes() == FILE
+
+
+def test_rest_of_the_same_image_made_anew_is_not_taken_for_this_one(run, gateway, target):
+    gateway.answer_raw(answer(FILE[:1000], length=SIZE, version='"one-1"'))
+    gateway.answer_raw(answer(b"", start=1000, length=SIZE - 1000, version='"one-1"'))
+    for _ in range(3):
+        gateway.answer_raw(gateway.answers[-1])
+    assert run("export", "x:1", str(target)).code == 1
+    assert files_beside(target) == [".x.squashfs.one-1.partial"]
+
+    gateway.answer_raw(answer(FILE, version='"two-2"'))
+    assert run("export", "x:1", str(target)).code == 0
+    assert target.read_bytes() == FILE
+
+
+@pytest.mark.parametrize("version", ['"../../x"', "W/", '""'])
+def test_version_that_would_lead_elsewhere_is_not_made_part_of_a_name(
+    version, run, gateway, target
+):
+    gateway.answer_raw(answer(FILE[:1000], length=SIZE, version=version))
+
+    run("export", "x:1", str(target))
+
+    assert files_beside(target) == [f".x.squashfs.{ID[:12]}.partial"]
 
 
 def test_image_that_became_another_on_the_way_is_not_mixed(run, gateway, target):
