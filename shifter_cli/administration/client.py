@@ -18,7 +18,10 @@ Row = Mapping[str, Any]
 
 # What is counted with, so that it must be a number where it is there at all.
 _NUMBERS = frozenset(
-    ("bytes", "failures", "images", "in_flight", "last_pull", "lookups", "pulls", "uid", "users")
+    (
+        *("bytes", "failures", "images", "in_flight", "last_pull", "lookups", "pulls", "uid"),
+        *("attempts", "bytes_done", "bytes_total", "puller", "since", "users"),
+    )
 )
 
 
@@ -39,7 +42,9 @@ class AdminClient(GatewayClient):
         answer = self._ask_any("GET", failing, f"{self._path('stats')}?days={days}")
         found = dict(_object(answer))
         for name in ("days", "top_images", "top_users"):
-            found[name] = [_row(row) for row in _list(found.get(name)) if isinstance(row, dict)]
+            rows = found.get(name)
+            if rows is not None or name != "top_users":  # null: not for this caller
+                found[name] = [_row(row) for row in _list(rows) if isinstance(row, dict)]
         totals = found.get("totals")
         return found | {"totals": _row(totals) if isinstance(totals, dict) else {}}
 
