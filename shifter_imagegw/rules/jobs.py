@@ -11,7 +11,7 @@ from datetime import timedelta
 from shifter_common.reference import ImageReference
 from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.config import GatewayConfig, SystemConfig
-from shifter_imagegw.records import ImageRecord, NewPull, PullState
+from shifter_imagegw.records import ImageRecord, JobKind, NewPull, PullState
 from shifter_imagegw.rules import access
 from shifter_imagegw.rules.auth import Caller
 from shifter_imagegw.rules.quotas import Quotas
@@ -52,14 +52,18 @@ class Jobs:
         """The pull or import of this name that has not ended well.
 
         First one of the caller's own that has failed just now: whoever asks for the same image may
-        have begun another since.
+        have begun another since. A change of lists counts while it is under way; that it failed is
+        no answer to who asks for the image.
         """
         self.forget_old_failures()
         name = (system.name, reference.image_type, reference.tag)
         failure = self._catalog.find_failure(*name, caller.uid)
-        if failure is not None and self._age(failure) <= FAILURE_IS_NEWS.total_seconds():
+        if failure is not None and failure.kind is not JobKind.ACL and self._is_new(failure):
             return failure
-        return self._catalog.find_pull(*name)
+        job = self._catalog.find_pull(*name)
+        if job is not None and job.kind is JobKind.ACL and not job.is_in_flight:
+            return None
+        return job
 
     def is_told(self, job: ImageRecord, caller: Caller, *, with_logins: bool = False) -> bool:
         """Whether the job as it stands answers `caller`: it is under way, or failed just now."""
@@ -113,9 +117,12 @@ class Jobs:
             and job.image_id is None  # else it was a removal that failed
             # What others met says nothing about who brings logins of their own.
             and (job.puller == caller.uid or not with_logins)
-            and self._age(job) <= FAILURE_IS_NEWS.total_seconds()
+            and self._is_new(job)
             and self._catalog.tell_failure(job, caller.uid)
         )
+
+    def _is_new(self, failure: ImageRecord) -> bool:
+        return self._age(failure) <= FAILURE_IS_NEWS.total_seconds()
 
     def _age(self, record: ImageRecord) -> float:
         return self._clock() - (record.last_pull or 0.0)

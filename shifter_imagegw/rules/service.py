@@ -21,7 +21,7 @@ from shifter_imagegw.errors import (
     SystemNotFoundError,
 )
 from shifter_imagegw.pulling import location
-from shifter_imagegw.records import Acl, ImageRecord, JobKind, Lookup, NewPull
+from shifter_imagegw.records import Acl, ImageRecord, Lookup, NewPull
 from shifter_imagegw.rules import access
 from shifter_imagegw.rules.acls import AclChanges
 from shifter_imagegw.rules.auth import Caller
@@ -180,8 +180,6 @@ class Service:
         ready = self._catalog.find_ready(system.name, reference.image_type, reference.tag)
         if reference.image_type != "docker":
             return self._imported(system, reference, caller, under_way)
-        if under_way is not None and under_way.kind is JobKind.ACL and not under_way.is_in_flight:
-            under_way = None  # that it failed is no answer to a pull
         puller = caller.uid
         if asked and ready is not None and access.may_change_acl(ready, caller, system):
             puller = ready.puller or caller.uid  # an administrator acts for who pulled it

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sqlite3
 import stat
 import threading
@@ -14,7 +15,7 @@ import pytest
 from shifter_imagegw.catalog import sqlite, sqlite_file
 from shifter_imagegw.catalog.sqlite import SqliteCatalog
 from shifter_imagegw.errors import CatalogError
-from shifter_imagegw.records import Lookup, NewPull
+from shifter_imagegw.records import JobKind, Lookup, NewPull
 
 NOW = 1_800_000_000.5
 LOOKUP = Lookup(
@@ -156,6 +157,22 @@ def test_a_file_of_the_first_release_is_taken_over(path):
     claim = catalog.claim(["mycluster"], "w", timedelta(seconds=5), NOW)
     assert claim.record.pull_tag == "app:2"
     assert catalog.hold(claim, "b" * 64, NOW)
+    catalog.close()
+
+
+def test_images_of_the_first_release_are_looked_at_shared_and_their_jobs_ended(path):
+    version_1(path)
+    catalog = SqliteCatalog(path)
+    image = catalog.find_ready("mycluster", "docker", "app:1")
+    (pull,) = catalog.list_queue("mycluster")
+
+    assert catalog.find_details("mycluster", "a" * 64) is None
+    assert (image.since, pull.since, pull.kind) == (None, None, JobKind.PULL)
+    assert catalog.cancel(pull, "cancelled", NOW)
+    new = dataclasses.replace(NEW, user_acl=(5,), acl_image="a" * 64, puller=5)
+    catalog.add_pull(new, NOW)
+    claim = catalog.claim(["mycluster"], "w", timedelta(seconds=5), NOW)
+    assert catalog.set_acl(claim).user_acl == (5,)
     catalog.close()
 
 

@@ -275,3 +275,11 @@ def test_a_record_of_a_change_is_none_of_an_image(gateway):
     assert dataclasses.replace(job, image_id=None).kind is JobKind.ACL
     assert gateway.catalog.list_ready("mycluster") == [before]
     assert gateway.service.lookup(gateway.system, APP, BOB).key == before.key
+
+
+def test_an_import_is_not_answered_with_the_failure_of_a_change(gateway):
+    imported(gateway)
+    change(gateway, Acl(users=(7,)), reference=TOOL)
+    gateway.work_badly("the disk is away")
+
+    assert gateway.service.pull(gateway.system, TOOL, ALICE, Acl()).state is PullState.READY
