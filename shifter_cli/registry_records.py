@@ -29,6 +29,7 @@ class AcceptedLogin:
 
     location: str
     url: str
+    is_verified: bool  # else the registry lets everybody in, and has not looked at it
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, object], asked: str) -> AcceptedLogin | None:
@@ -38,6 +39,7 @@ class AcceptedLogin:
         return cls(
             location if isinstance(location, str) and location else asked,
             url if isinstance(url, str) else "",
+            wire.get("verified") is not False,
         )
 
 

@@ -95,7 +95,12 @@ def login(
         location = _storable(accepted.location, location)
     credential = session.encode(text.encode("utf-8", "surrogateescape"))
     credentials.CredentialFile.of_caller().store(session.config.system, location, credential)
-    if accepted is not None and sys.stderr is not None and sys.stderr.isatty():
+    if accepted is not None and not accepted.is_verified:
+        output.complain(
+            f"{accepted.url or location} lets everybody in and has not looked at the login; it is "
+            "stored as it is"
+        )
+    elif accepted is not None and sys.stderr is not None and sys.stderr.isatty():
         output.complain(f"{accepted.url or location} accepted the login of {username}")
 
 

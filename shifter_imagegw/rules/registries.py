@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from shifter_common.reference import ImageReference
@@ -38,6 +38,7 @@ from shifter_imagegw.registry import (
     list_tags,
 )
 from shifter_imagegw.registry.name import is_registry_tag
+from shifter_imagegw.rules import logins
 from shifter_imagegw.rules.auth import Caller
 from shifter_imagegw.rules.login_tries import LoginTries
 
@@ -170,8 +171,7 @@ def _endpoint(place: LocationConfig) -> Endpoint:
 
 
 def _login(place: LocationConfig, caller: Caller) -> Credentials | None:
-    logins: Mapping[str, str] = caller.credentials
-    login = logins.get(place.name) or logins.get("default")
+    login = logins.best(caller.credentials, place.name, place.url)
     return _credentials(login) if login else None
 
 

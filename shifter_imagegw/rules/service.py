@@ -23,6 +23,7 @@ from shifter_imagegw.errors import (
 from shifter_imagegw.pulling import location
 from shifter_imagegw.records import Acl, ImageRecord, Lookup, NewPull
 from shifter_imagegw.rules import access
+from shifter_imagegw.rules import logins as login_rules
 from shifter_imagegw.rules.acls import AclChanges
 from shifter_imagegw.rules.auth import Caller
 from shifter_imagegw.rules.exports import Exports
@@ -279,14 +280,11 @@ class Service:
 
     def _seal(self, reference: ImageReference, caller: Caller) -> str | None:
         """The caller's logins, as a pull of `reference` is to find them."""
-        logins = self._usable_logins(reference, caller)
-        return self._sealer.seal(logins) if logins else None
+        found = self._usable_logins(reference, caller)
+        return self._sealer.seal(found) if found else None
 
     def _usable_logins(self, reference: ImageReference, caller: Caller) -> Mapping[str, str]:
-        """Those of the caller's logins that this pull can use; the others are no business of it.
-
-        Who has logged in with docker names the registry by its host, not as this site does.
-        """
+        """Those of the caller's logins that this pull can use."""
         if not caller.credentials:
             return {}
         urls = {name: place.url for name, place in self._config.locations.items()}
@@ -294,15 +292,7 @@ class Service:
             source = location.choose(reference.tag, urls, self._config.default_location)
         except PullError:
             return {}  # the worker meets the same, and its words reach the user
-        usable = {}
-        for name, login in caller.credentials.items():
-            if name in (source.location, "default"):
-                usable[name] = login
-            elif location.is_registry_at(urls[source.location], name):
-                usable.setdefault(source.location, login)
-        if own := caller.credentials.get(source.location):
-            usable[source.location] = own
-        return usable
+        return login_rules.usable(caller.credentials, source.location, urls[source.location])
 
 
 def _require_admin(system: SystemConfig, caller: Caller, what: str) -> None:

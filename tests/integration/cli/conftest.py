@@ -9,6 +9,8 @@ import functools
 import json
 import os
 import pty
+import pwd
+import shlex
 import socketserver
 import struct
 import subprocess
@@ -139,3 +141,16 @@ def listener():
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture
+def own_home(tmp_path):
+    """A command prefix: the caller's home is another directory, for that command only."""
+    home = tmp_path / "home"
+    home.mkdir()
+    # The name of the home changes, not what is there: this checkout may well lie below it.
+    accounts = tmp_path / "passwd"
+    caller = pwd.getpwuid(os.getuid())
+    accounts.write_text(f"{caller.pw_name}:x:{caller.pw_uid}:{caller.pw_gid}::{home}:/bin/sh\n")
+    script = f"mount --bind {shlex.quote(str(accounts))} /etc/passwd"
+    return home, ["unshare", "--mount", "sh", "-c", f'{script} && exec "$@"', "sh"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import re
 import shlex
 import signal
@@ -131,19 +130,6 @@ def test_failed_pull_on_a_terminal_ends_with_its_reason(on_terminal, write_confi
     assert re.match(
         r"shifterimg: docker:cli/missing:3: (PULLING failed: )?there is no ", seen.lines[1]
     )
-
-
-@pytest.fixture
-def own_home(tmp_path):
-    """A command prefix: the caller's home is another directory, for that command only."""
-    home = tmp_path / "home"
-    home.mkdir()
-    # The name of the home changes, not what is there: this checkout may well lie below it.
-    accounts = tmp_path / "passwd"
-    caller = pwd.getpwuid(os.getuid())
-    accounts.write_text(f"{caller.pw_name}:x:{caller.pw_uid}:{caller.pw_gid}::{home}:/bin/sh\n")
-    script = f"mount --bind {shlex.quote(str(accounts))} /etc/passwd"
-    return home, ["unshare", "--mount", "sh", "-c", f'{script} && exec "$@"', "sh"]
 
 
 @pytest.mark.root

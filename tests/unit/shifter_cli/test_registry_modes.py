@@ -138,6 +138,16 @@ def test_a_gateway_of_the_original_leaves_the_login_untried(log_in, gateway, cre
     assert cred.read_text() == STORED.format("reg")
 
 
+def test_a_registry_that_looks_at_no_login_is_told_of(log_in, gateway, cred):
+    gateway.answer({**ACCEPTED, "verified": False})
+
+    result = log_in("reg")
+
+    assert result.code == 0
+    assert "lets everybody in and has not looked at the login" in result.stderr
+    assert cred.exists()
+
+
 def test_no_gateway_is_asked_where_none_is_wanted(log_in, gateway, cred):
     result = log_in("reg", "--no-verify")
 
