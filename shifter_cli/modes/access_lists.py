@@ -136,8 +136,8 @@ def _changed(
 def _lines(record: ImageRecord) -> list[str]:
     if not record.is_restricted:
         return ["everybody"]
-    owner = "" if record.puller is None else f"user {output.user_name(record.puller)}"
     names = inspection.access_of(record)
-    if owner and owner not in names:
-        names.insert(0, owner)
-    return [f"{name} (owner)" if name == owner else name for name in names]
+    if record.puller is None:
+        return names
+    owner = f"user {output.user_name(record.puller)}"
+    return [f"{owner} (owner)", *(name for name in names if name != owner)]
