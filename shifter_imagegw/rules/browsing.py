@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What a browser may be shown of a system's images and jobs.
 
-However many look on, each process looks into the catalog once a second for jobs, and less often
-for images. Looking keeps no image from expiring.
+However many look on, each process looks into the catalog once a second for jobs, and for images
+when jobs have ended. Looking keeps no image from expiring.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Iterable
 
 from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.config import GatewayConfig, SystemConfig
@@ -18,7 +19,7 @@ from shifter_imagegw.records import ImageRecord
 from shifter_imagegw.rules import access
 from shifter_imagegw.rules.visits import Visit
 
-_IMAGES_SECONDS = 3.0  # for which thousands of records are not read again
+_SHELF_SECONDS = 15.0  # for which images are not read again if no job has ended
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,7 @@ class Queue:
     """All jobs of a system; another `number` means that something has changed since."""
 
     number: int
+    turn: int = 0  # another one when jobs have come or gone
     records: tuple[ImageRecord, ...] = ()
 
 
@@ -41,29 +43,27 @@ class Browsing:
     """Images and jobs, for visits."""
 
     def __init__(self, config: GatewayConfig, catalog: Catalog) -> None:
-        self._images = {
-            name: Recent(_listing(catalog, name), _IMAGES_SECONDS) for name in config.systems
-        }
         self._queues = {name: Recent(QueueWatch(catalog, name)) for name in config.systems}
+        self._shelves = {name: ShelfWatch(catalog, name) for name in config.systems}
 
     def images(self, visit: Visit) -> list[ImageRecord]:
         """Every image that the visitor may use."""
         return [
             record
-            for record in self._images[visit.system.name]().records
+            for record in self._shelf(visit.system).records
             if access.may_read(record, visit.caller, visit.system)
         ]
 
-    def pulled_since(self, visit: Visit, time: float) -> list[ImageRecord]:
+    def pulled_since(self, visit: Visit, start: float) -> list[ImageRecord]:
         """Those of them that were pulled after that, the last one first."""
-        if self._images[visit.system.name]().newest <= time:
+        if self._shelf(visit.system).newest <= start:
             return []
-        fresh = [record for record in self.images(visit) if (record.last_pull or 0.0) > time]
+        fresh = [record for record in self.images(visit) if (record.last_pull or 0.0) > start]
         return sorted(fresh, key=lambda record: -(record.last_pull or 0.0))
 
     def change(self, system: SystemConfig) -> tuple[int, float]:
         """What is another one when there are other jobs, or jobs have ended well."""
-        return self.queue(system).number, self._images[system.name]().newest
+        return self.queue(system).number, self._shelf(system).newest
 
     def queue(self, system: SystemConfig) -> Queue:
         """Of everybody's; to be shown by `jobs` alone."""
@@ -82,6 +82,9 @@ class Browsing:
             if access.may_see_job(record, visit.caller, visit.system)
         ]
 
+    def _shelf(self, system: SystemConfig) -> Shelf:
+        return self._shelves[system.name](self.queue(system).turn)
+
 
 class QueueWatch:
     """Reads a system's queue, and counts how often it was another than before."""
@@ -96,17 +99,49 @@ class QueueWatch:
         with self._reading:
             records = tuple(self._catalog.list_queue(self._system))
             if records != self._last.records:
-                self._last = Queue(number=self._last.number + 1, records=records)
+                is_other = _keys(records) != _keys(self._last.records)
+                self._last = Queue(
+                    number=self._last.number + 1,
+                    turn=self._last.turn + is_other,
+                    records=records,
+                )
             return self._last
 
 
-def _listing(catalog: Catalog, system: str) -> Callable[[], Shelf]:
-    def look() -> Shelf:
-        records = tuple(catalog.list_ready(system))
+class ShelfWatch:
+    """Reads a system's images again when a job has ended, and now and then.
+
+    One thread reads, which takes a while where there are thousands; the others are given what was
+    there before.
+    """
+
+    def __init__(self, catalog: Catalog, system: str) -> None:
+        self._catalog = catalog
+        self._system = system
+        self._reading = threading.Lock()
+        self._last: tuple[int, float, Shelf] | None = None
+
+    def __call__(self, turn: int) -> Shelf:
+        before = self._last
+        if not self._reading.acquire(blocking=before is None):
+            assert before is not None  # else this would have waited
+            return before[2]
+        try:
+            last = self._last
+            if last is None or last[0] != turn or time.monotonic() - last[1] >= _SHELF_SECONDS:
+                last = self._last = (turn, time.monotonic(), self._read())
+            return last[2]
+        finally:
+            self._reading.release()
+
+    def _read(self) -> Shelf:
+        records = tuple(self._catalog.list_ready(self._system))
         newest = max((record.last_pull or 0.0 for record in records), default=0.0)
         return Shelf(records=records, newest=newest)
 
-    return look
+
+def _keys(records: Iterable[ImageRecord]) -> frozenset[str]:
+    return frozenset(record.key for record in records)
 
 
 def _without_people(record: ImageRecord) -> ImageRecord:
