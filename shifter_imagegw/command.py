@@ -18,7 +18,6 @@ from shifter_imagegw.commands.config_check import check
 from shifter_imagegw.commands.config_show import show
 from shifter_imagegw.commands.gc import gc
 from shifter_imagegw.commands.index import index
-from shifter_imagegw.commands.migrate import migrate
 from shifter_imagegw.commands.serve import api, serve
 
 
@@ -31,8 +30,8 @@ class GatewayGroup(click.Group):
         except SystemExit as end:
             sys.exit(end.code if _is_written() else 1)
         except OSError as error:  # all others were given words where they are known
-            _complain(f"cannot write the output: {error.strerror}")
-            _is_written()
+            if _is_written():  # which has told it otherwise
+                _complain(f"cannot write the output: {error.strerror}")
             sys.exit(1)
         except Exception as error:
             _complain("\n".join(defects.lines(error, os.environ)))
@@ -91,6 +90,5 @@ main.add_command(api)
 main.add_command(check_host)
 main.add_command(index)
 main.add_command(gc)
-main.add_command(migrate)
 for command in admin.COMMANDS:
     main.add_command(command)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -228,3 +229,15 @@ def test_output_that_nobody_can_take_is_no_trace(config):
 
     assert done.returncode == 1
     assert done.stderr == "shifter-admin: cannot write the output: No space left on device\n"
+
+
+@pytest.mark.parametrize("name", ["nowhere.invalid", "\udcff\x1b[2J", "a" * 300])
+def test_names_that_nobody_knows_have_a_status_of_their_own(run, name, monkeypatch):
+    def unknown(*_: object) -> None:
+        if "invalid" not in name:
+            name.encode("idna")  # what the library does, in its words
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+
+    assert run("addresses", name).returncode == 3

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
 import pytest
 
 from shifter_runtime import loop, syscalls
+from shifter_runtime.errors import SetupError
 
 
 @pytest.mark.parametrize(
@@ -50,3 +52,19 @@ def test_only_a_whole_read_only_device_of_the_same_file_is_shared(
     monkeypatch.setattr(syscalls, "control", lambda *_: (0, info))
 
     assert loop._backs(-1, "/dev/loop0", path.stat()) is is_ours
+
+
+@pytest.mark.wish(16)
+def test_where_no_device_is_free_it_is_said_how_many_are_in_use(tmp_path, monkeypatch):
+    control = tmp_path / "loop-control"
+    control.touch()
+    monkeypatch.setattr(loop, "_CONTROL", str(control))
+    monkeypatch.setattr(loop, "_in_use", lambda: 256)
+
+    def none_left(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(syscalls, "control", none_left)
+
+    with pytest.raises(SetupError, match=r"no free loop device \(256 in use\): .*max_loop"):
+        loop._configure(3, syscalls.LOOP_READ_ONLY)
