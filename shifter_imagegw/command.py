@@ -18,6 +18,7 @@ from shifter_imagegw.commands.config_check import check
 from shifter_imagegw.commands.config_show import show
 from shifter_imagegw.commands.gc import gc
 from shifter_imagegw.commands.index import index
+from shifter_imagegw.commands.migrate import migrate
 from shifter_imagegw.commands.serve import api, serve
 
 
@@ -90,5 +91,6 @@ main.add_command(api)
 main.add_command(check_host)
 main.add_command(index)
 main.add_command(gc)
+main.add_command(migrate)
 for command in admin.COMMANDS:
     main.add_command(command)
