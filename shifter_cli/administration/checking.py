@@ -76,6 +76,9 @@ def check(
     for title, matters in _groups(settings, gateway_config, node=node or is_all, host=not node
                                   or is_all, must_be_host=gateway):  # fmt: skip
         heading = title
+        if not (as_json or quiet):  # at once: what is looked at now may take a while
+            show(style(title, bold=True))
+            heading = ""
         for matter in matters:
             states[matter.state] += 1
             rows.append(matter.to_json(title))

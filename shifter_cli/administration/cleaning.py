@@ -81,7 +81,7 @@ def _ask_gateway(settings: Settings, *, dry_run: bool, yes: bool, as_json: bool)
     removed: list[str] | None = None
     if not dry_run:
         if expired:
-            screen.confirm(f"Remove these {len(expired)} images, {size}?", yes=yes)
+            screen.confirm(f"Remove {screen.counted(len(expired), 'image')}, {size}?", yes=yes)
         removed = gateway.autoexpire()
     if as_json:
         content: dict[str, Any] = {
@@ -92,9 +92,9 @@ def _ask_gateway(settings: Settings, *, dry_run: bool, yes: bool, as_json: bool)
         output.show_json(content)
         return 0
     if removed is None:
-        show(f"{len(expired)} expired images, {size}, would go")
+        show(f"{screen.counted(len(expired), 'expired image')}, {size}, would go")
     else:
-        show(f"{len(removed)} images go, {size}; records of ended jobs are forgotten")
+        show(f"removed: {screen.counted(len(removed), 'image')}, {size}; old records are forgotten")
     output.complain(
         "not looked at: orphans, half-written files and downloaded layers, which `shifter-admin "
         "gc` removes on the gateway's host",

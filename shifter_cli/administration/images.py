@@ -113,7 +113,7 @@ def images(
     headings = ("OWNER", "SIZE", "PULLED", "EXPIRES", "ACCESS", "IMAGE")
     show(screen.table(headings, cells, right=" R"))
     total = sum(record.size or 0 for record in records)
-    show(f"{len(records)} images, {output.bytes_text(total)}")
+    show(f"{screen.counted(len(records), 'image')}, {output.bytes_text(total)}")
 
 
 def _name(record: ImageRecord) -> str:

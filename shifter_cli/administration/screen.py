@@ -62,6 +62,10 @@ def _bar(part: float) -> str:
     return _BAR[0] if part <= 0 else _BAR[max(1, round(part * (len(_BAR) - 1)))]
 
 
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def user(uid: int | None, name: str | None = None) -> str:
     if uid is None:
         return "unknown"

@@ -68,7 +68,8 @@ def users(settings: Settings, sort: str, as_json: bool) -> None:
     ]
     show(screen.table(("USER", "IMAGES", "SIZE", "JOBS", "LAST PULL"), cells, right=" RRR"))
     images, size = (sum(row.get(name) or 0 for row in rows) for name in ("images", "bytes"))
-    show(f"{len(rows)} users, {images} images, {output.bytes_text(size)}")
+    counts = [screen.counted(len(rows), "user"), screen.counted(images, "image")]
+    show(", ".join([*counts, output.bytes_text(size)]))
 
 
 def _order(row: _Row, sort: str) -> tuple[Any, ...]:

@@ -42,6 +42,14 @@ def plugin(config: RuntimeConfig) -> Iterator[Matter]:
     if version is None and not is_installed:
         yield skipped("slurm", "there is no Slurm on this node, and no plugin is installed")
         return
+    stack = _plugstack()
+    if not is_installed and not (stack and _lines_for(stack)):
+        yield warning(
+            "plugin",
+            f"Slurm {version} is here ({program}), and no plugin: sbatch and srun know no --image; "
+            "./install --with-slurm makes it",
+        )
+        return
     if version is None:
         yield skipped("version", f"for which Slurm the plugin should be: {program}")
     else:
@@ -51,7 +59,7 @@ def plugin(config: RuntimeConfig) -> Iterator[Matter]:
         yield from _trusted(path)
     else:
         yield wrong("plugin", f"there is no {path}: run ./install --with-slurm")
-    yield from _named(path, config)
+    yield from _named(path, stack, config)
 
 
 def _slurm_version(path: str) -> tuple[str | None, str]:
@@ -112,12 +120,11 @@ def _trusted(path: str) -> Iterator[Matter]:
         yield wrong("plugin", str(error))
 
 
-def _named(path: str, config: RuntimeConfig) -> Iterator[Matter]:
-    stack = _plugstack()
+def _named(path: str, stack: str | None, config: RuntimeConfig) -> Iterator[Matter]:
     if stack is None:
         yield skipped("plugstack", "there is no plugstack.conf that this node knows of")
         return
-    lines = [line for line in plugins_in(stack) if os.path.basename(line.plugin) == _FILE]
+    lines = _lines_for(stack)
     if not lines:
         yield wrong("plugstack", f"{stack} does not name the plugin: add `required {path}` to it")
         return
@@ -135,6 +142,10 @@ def _named(path: str, config: RuntimeConfig) -> Iterator[Matter]:
     else:
         yield ok("plugstack", f"{_place(line)} names the plugin")
     yield from _arguments(line, config)
+
+
+def _lines_for(stack: str) -> list[Line]:
+    return [line for line in plugins_in(stack) if os.path.basename(line.plugin) == _FILE]
 
 
 def _arguments(line: Line, config: RuntimeConfig) -> Iterator[Matter]:

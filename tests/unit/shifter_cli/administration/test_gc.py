@@ -32,7 +32,7 @@ def test_elsewhere_the_gateway_is_asked(run, gateway):
 
     assert result.code == 0
     assert "old:1" in result.stdout and "new:1" not in result.stdout
-    assert result.stdout.endswith("1 images go, 5.0 MB; records of ended jobs are forgotten\n")
+    assert result.stdout.endswith("removed: 1 image, 5.0 MB; old records are forgotten\n")
     assert "not looked at: orphans" in result.stderr
     assert [request.line.split()[1] for request in gateway.requests] == [
         "/api/list/mycluster/", "/api/autoexpire/mycluster/",
@@ -44,7 +44,7 @@ def test_a_dry_run_asks_for_nothing_to_be_removed(run, gateway):
 
     result = run("gc", "--dry-run")
 
-    assert result.stdout.endswith("1 expired images, 5.0 MB, would go\n")
+    assert result.stdout.endswith("1 expired image, 5.0 MB, would go\n")
     assert len(gateway.requests) == 1
 
 

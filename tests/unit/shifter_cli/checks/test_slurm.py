@@ -66,6 +66,13 @@ def test_a_node_without_slurm_and_plugin_is_left_alone(site, monkeypatch):
     assert [(name, state) for name, state, _ in found(site)] == [("slurm", "skipped")]
 
 
+def test_slurm_without_the_plugin_is_a_hint(site):
+    (site / "lib64/shifter/shifter_slurm.so").unlink()
+    (site / "plugstack.conf").write_text("")
+
+    assert not_well(found(site)) == [("plugin", "warning")]
+
+
 def test_a_plugin_that_is_missing_is_missed(site):
     (site / "lib64/shifter/shifter_slurm.so").unlink()
 
