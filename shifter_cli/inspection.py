@@ -136,8 +136,8 @@ _FIELDS: dict[str, Callable[[Inspection], list[str]]] = {
 # Text
 
 
-def text_lines(seen: Inspection) -> Iterator[str]:
-    """Sections under headings; lines may be longer than a terminal is wide."""
+def text_lines(seen: Inspection, columns: int | None = None) -> Iterator[str]:
+    """Sections under headings; steps of the build, which may be pages, have at most `columns`."""
     yield str(seen.reference)
     yield from _pairs(_basics(seen))
     yield from _section("Starts", _pairs(_start(seen)))
@@ -145,7 +145,8 @@ def text_lines(seen: Inspection) -> Iterator[str]:
     labels = sorted(seen.record.labels.items())
     yield from _section("Labels", [f"  {name}={text}" for name, text in labels])
     yield from _section("Layers", _layers(seen.rows("layers")))
-    yield from _section("History", [line for row in seen.rows("history") if (line := _step(row))])
+    steps = [line for row in seen.rows("history") if (line := _step(row))]
+    yield from _section("History", [_cut(line, columns) for line in steps])
 
 
 def _basics(seen: Inspection) -> list[tuple[str, str]]:
@@ -214,3 +215,7 @@ def _step(row: Mapping[str, object]) -> str:
         words = words.removeprefix(prefix)
     words = " ".join(words.split())
     return f"  {str(row.get('created') or '-')[:10]:<10}  {words}" if words else ""
+
+
+def _cut(line: str, columns: int | None) -> str:
+    return line if columns is None or len(line) <= columns else f"{line[: columns - 1]}…"

@@ -37,7 +37,7 @@ os, owner, path, size, type, workdir.
 def inspect(session: Session, image: tuple[str, ...], field: str | None) -> None:
     """Show what images are made of and start, who may use them, who pulled them, where they are.
 
-    Looking keeps no image from expiring. On a terminal, lines are cut to its width.
+    Looking keeps no image from expiring. On a terminal, the steps of a build are cut to its width.
     """
     if field is not None:
         inspection.require_field(field)
@@ -53,8 +53,5 @@ def inspect(session: Session, image: tuple[str, ...], field: str | None) -> None
 
 
 def _text(seen: Inspection) -> list[str]:
-    lines = [output.printable(line) for line in inspection.text_lines(seen)]
-    if not output.is_terminal(sys.stdout):
-        return lines
-    columns = shutil.get_terminal_size().columns
-    return [line if len(line) <= columns else f"{line[: columns - 1]}…" for line in lines]
+    columns = shutil.get_terminal_size().columns if output.is_terminal(sys.stdout) else None
+    return [output.printable(line) for line in inspection.text_lines(seen, columns)]

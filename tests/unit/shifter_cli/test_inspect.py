@@ -112,15 +112,18 @@ def test_digest_of_other_content_than_the_id_has_a_line_of_its_own(run, gateway)
 
 
 @pytest.mark.parametrize("columns", [80, 40])
-def test_lines_are_cut_to_the_terminal(columns, run, gateway, monkeypatch):
+def test_steps_of_the_build_are_cut_to_the_terminal_and_nothing_else(
+    columns, run, gateway, monkeypatch
+):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", str(columns))
-    gateway.answer(IMAGE)
+    step = {"created": "2026-10-31", "created_by": "RUN " + "x" * 500}
+    gateway.answer(IMAGE | {"history": [step]})
 
     lines = run("inspect", "x:1").stdout.splitlines()
 
-    assert max(map(len, lines)) == columns
-    assert any(line.endswith("…") for line in lines)
+    assert lines[-1] == f"  2026-10-31  RUN {'x' * (columns - 19)}…"
+    assert f"  File         /images/{ID}.squashfs" in lines
 
 
 @pytest.mark.parametrize(
