@@ -264,10 +264,11 @@ class RegistryClient:
         what: str,
         *,
         bound: bool,
+        advice: str = "check the name and the tag",
     ) -> Iterator[Answer]:
         """A successful answer, after as many refusals as it takes to find out what to show.
 
-        `bound` says that a digest protects what comes.
+        `bound` says that a digest protects what comes, `advice` what to do where nothing is there.
         """
         url = self.endpoint.api(f"{repository}/{path}")
         authorization = self._authorizer.current(repository)
@@ -277,7 +278,7 @@ class RegistryClient:
                     self._authorizer.accept(repository, authorization)
                     yield answer
                     return
-                refusal = self._refusal(answer, what)
+                refusal = self._refusal(answer, what, advice)
             next_one = self._after_refusal(repository, authorization, answer)
             if next_one is None:
                 raise refusal
@@ -347,7 +348,7 @@ class RegistryClient:
                 "or https address"
             ) from None
 
-    def _refusal(self, answer: Answer, what: str) -> RegistryError:
+    def _refusal(self, answer: Answer, what: str, advice: str) -> RegistryError:
         if answer.origin != self.endpoint.origin:
             failure = f"{what} cannot be had from {answer.origin}, where the registry keeps it"
             return status_error(answer, failure, "try again later")
@@ -357,9 +358,7 @@ class RegistryClient:
                 answer, f"no permission to read {what}", hint, RegistryNotPermittedError
             )
         if answer.status == 404:
-            return status_error(
-                answer, f"there is no {what}", "check the name and the tag", ManifestNotFoundError
-            )
+            return status_error(answer, f"there is no {what}", advice, ManifestNotFoundError)
         return status_error(answer, f"{what} cannot be had", "the registry failed")
 
     def _describe(self, name: RepositoryName) -> str:

@@ -66,7 +66,10 @@ def _page(client: RegistryClient, repository: str, query: str) -> tuple[list[str
     named = f"the list of tags of {what}"
 
     def read() -> tuple[bytes, list[str]]:
-        with client.get(repository, f"tags/list?{query}", {}, what, bound=False) as answer:
+        where = f"tags/list?{query}"
+        with client.get(
+            repository, where, {}, what, bound=False, advice="check the name"
+        ) as answer:
             return answer.read_all(_LARGEST_PAGE, named), answer.header_lines("Link")
 
     data, links = client.attempts().run(read)
