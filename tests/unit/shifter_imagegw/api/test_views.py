@@ -5,9 +5,11 @@ import json
 
 import pytest
 
+from shifter_imagegw.details import LayerProgress
 from shifter_imagegw.errors import CatalogError
 from shifter_imagegw.records import PullState
 from shifter_imagegw.rules import accounts
+from tests.unit.shifter_imagegw.conftest import make_image
 
 PULL = "/api/pull/mycluster/docker/app:1/"
 ROUTES = [
@@ -258,6 +260,23 @@ def test_the_queue_tells_who_waits_for_what_and_how_far_it_is(gateway):
         "layers_progress": None,
         "is_mine": True,
     }
+
+
+def test_each_layer_is_told_of_while_a_pull_fetches_it_and_not_later(gateway):
+    gateway.request("POST", PULL)
+    claim = gateway.claim()
+    layers = [LayerProgress("sha256:a", 10, 4)]
+    gateway.catalog.report(claim, PullState.PULLING, "Pulling layers", layers=layers)
+    shown = [{"digest": "sha256:a", "size": 10, "done": 4}]
+
+    assert gateway.request("POST", PULL).json["layers_progress"] == shown
+    (row,) = gateway.request("GET", "/api/queue/mycluster/").json["list"]
+    assert row["layers_progress"] == shown
+
+    gateway.catalog.publish(claim, make_image(), gateway.clock.now)
+    assert gateway.request("POST", PULL).json["layers_progress"] is None
+    (image,) = gateway.request("GET", "/api/list/mycluster/").json["list"]
+    assert "layers_progress" not in image
 
 
 @pytest.mark.parametrize("state", [PullState.HASHING, PullState.EXPIRING, PullState.TRANSFER])

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from shifter_imagegw.details import LayerProgress
 from shifter_imagegw.errors import CatalogError, LeaseLostError, PullError
 from shifter_imagegw.pulling.lease import Lease
 from shifter_imagegw.records import NewPull, PullState
@@ -66,6 +67,22 @@ def test_progress_reaches_the_catalog_from_the_leases_own_thread(catalog, claim,
 
     record = record_of(catalog)
     assert (record.state, record.bytes_done, record.bytes_total) == (PullState.PULLING, 5, 9)
+
+
+def test_how_far_each_layer_is_reaches_the_catalog(catalog, claim):
+    sizes = {f"sha256:{number}": 10 for number in range(200)}
+    with Lease(catalog, claim) as lease:
+        lease.expect_layers(sizes)
+        lease.add_bytes_of("sha256:1", 7)
+        lease.add_bytes_of("sha256:1", -2)
+        lease.enter(PullState.PULLING, "Pulling layers")
+
+    record = record_of(catalog)
+    assert (record.bytes_done, record.bytes_total) == (5, 2000)
+    assert record.layers[:2] == (
+        LayerProgress("sha256:0", 10, 0), LayerProgress("sha256:1", 10, 5),
+    )  # fmt: skip
+    assert len(record.layers) == 128  # no more travel with each answer
 
 
 def test_a_lease_is_renewed_while_its_body_runs(catalog, claim, monkeypatch):

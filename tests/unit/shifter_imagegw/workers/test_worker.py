@@ -67,10 +67,11 @@ def unexpected(_lease):
 class Duties:
     pull: Callable[[Lease], None] = unexpected
     expire: Callable[[Lease], None] = unexpected
+    change_acl: Callable[[Lease], None] = unexpected
 
 
-def worker(catalog, pull=unexpected, expire=unexpected, **options):
-    return Worker(NAME, catalog, [SYSTEM], Duties(pull, expire), **options)
+def worker(catalog, pull=unexpected, expire=unexpected, change_acl=unexpected, **options):
+    return Worker(NAME, catalog, [SYSTEM], Duties(pull, expire, change_acl), **options)
 
 
 def record_of(catalog):
@@ -135,6 +136,52 @@ def test_a_job_whose_workers_keep_dying_is_given_up(catalog, pull):
     record = record_of(catalog)
     assert record.state == PullState.FAILURE
     assert "the worker died 3 times" in record.status_message
+
+
+@pytest.fixture
+def change(catalog, pull):
+    """A change of the lists of an image that waits for a worker."""
+    claim = catalog.claim([SYSTEM], NAME, HOUR, now=1.0)
+    catalog.publish(claim, image(), now=2.0)
+    new = NewPull(
+        system=SYSTEM, image_type="docker", pull_tag=TAG, format="squashfs", puller=7,
+        user_acl=(5,), acl_image=IMAGE_ID,
+    )  # fmt: skip
+    return catalog.add_pull(new, now=3.0)
+
+
+def test_a_change_of_lists_is_no_pull(catalog, change):
+    done = []
+
+    worker(catalog, change_acl=lambda lease: done.append(lease.claim.record.key)).work_once()
+
+    assert done == [change.key]
+
+
+def test_a_change_of_lists_that_nobody_survives_is_given_up_in_words_of_its_own(catalog, change):
+    for _ in range(MOST_ATTEMPTS):
+        catalog.claim([SYSTEM], "node2:1:1", HOUR, now=4.0)
+        catalog.release(["node2:1:1"])
+
+    worker(catalog).work_once()
+
+    record = record_of(catalog)
+    assert record.state == PullState.FAILURE
+    assert record.status_message.startswith(
+        "cannot change who may use 'lib/foo:1': the worker died"
+    )
+
+
+def test_a_job_that_was_cancelled_is_let_go_of(catalog, pull, caplog):
+    def cancelled(lease):
+        catalog.cancel(lease.claim.record, "cancelled by alice", time.time())
+        lease.confirm()
+
+    worker(catalog, pull=cancelled).work_once()
+
+    record = record_of(catalog)
+    assert (record.state, record.status_message) == (PullState.FAILURE, "cancelled by alice")
+    assert "pull abandoned" in caplog.text
 
 
 def test_a_worker_that_is_stopped_gives_its_job_back(catalog, pull):
