@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import sys
+import unicodedata
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -62,8 +63,15 @@ class Screen:
         A terminal that became narrower since has wrapped the lines, so that they take more rows.
         """
         columns, _ = self.size()
-        rows = sum(max(1, -(-len(line) // max(columns, 1))) for line in self._drawn)
+        rows = sum(max(1, -(-_width(line) // max(columns, 1))) for line in self._drawn)
         return "\r" + (f"\x1b[{rows - 1}A" if rows > 1 else "")
 
     def _write(self, text: str) -> None:
         print(text, end="", flush=True, file=self._stream)
+
+
+def _width(line: str) -> int:
+    """Columns that a line takes; what a registry says may be in any script."""
+    if line.isascii():
+        return len(line)
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in line)

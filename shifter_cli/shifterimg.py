@@ -58,13 +58,16 @@ _EXAMPLES = """\
 Examples:
   shifterimg pull ubuntu:24.04              fetch an image and wait for it
   shifterimg pull python@sha256:4f5a...     exactly this content
-  shifterimg images | grep ubuntu           what is there
+  shifterimg images ubuntu                  what is there
   shifterimg lookup ubuntu:24.04            the id, for --image=id:...
   shifterimg login registry.example.org     for private images
   shifterimg pull --user alice,bob me/app:1 only for these users and you
   shifterimg import tool.squashfs tool:1    your own, as custom:tool:1
 
 shifterimg MODE --help tells all about one mode.
+
+Exit status: 0 when all is well, 1 when something could not be done, 75 when no gateway
+answered a lookup, 130 when interrupted.
 """
 
 

@@ -327,6 +327,16 @@ def test_terminal_that_became_narrower_is_drawn_over_from_where_the_wrapped_line
     assert wrapped > len(before)
 
 
+def test_letters_that_are_twice_as_wide_are_drawn_over_too(clock, terminal):
+    terminal.become(40, 24)
+    display = TerminalProgress(clock=clock)
+
+    display.show(IMAGE, record("PULLING", "层" * 30))
+    display.show(IMAGE, record("PULLING", "done"))
+
+    assert terminal.lines == ["docker:lib/x:1  PULLING     done"]
+
+
 def test_nothing_is_written_when_nothing_changed(clock, terminal):
     display = TerminalProgress(clock=clock)
     display.show(IMAGE, record("PENDING"))
