@@ -74,7 +74,7 @@ def status(config_path: Path, as_json: bool) -> None:
 @json_option
 @system_option
 def queue(config_path: Path, as_json: bool, system: str | None) -> None:
-    """List pulls, imports and removals that wait, run or have failed, oldest first.
+    """List pulls, imports, removals and changes of access that wait, run or have failed.
 
     \b
     Examples:
@@ -93,7 +93,7 @@ def queue(config_path: Path, as_json: bool, system: str | None) -> None:
         return
     for job in jobs:
         click.echo(
-            f"{job['system']:12} {job['state']:12} {units.age(job['seconds']):>8} "
+            f"{job['system']:12} {job['kind']:7} {job['state']:11} {units.age(job['seconds']):>8} "
             f"uid={job['uid']} attempts={job['attempts']} {job['image']} {job['message']}".rstrip()
         )
     if not jobs:
@@ -306,9 +306,12 @@ def _show(system: str, found: list[StoredImage], total: int) -> None:
 
 
 def _described(record: ImageRecord) -> dict[str, Any]:
-    since = None if record.last_pull is None else max(0.0, time.time() - record.last_pull)
+    has_failed = record.state is PullState.FAILURE
+    began = record.last_pull if has_failed or record.since is None else record.since
+    since = None if began is None else max(0.0, time.time() - began)
     return {
         "system": record.system,
+        "kind": record.kind.value,
         "state": record.state.value,
         "image": f"{record.image_type}:{record.pull_tag}",
         "uid": record.puller,

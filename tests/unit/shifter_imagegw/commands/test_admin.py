@@ -112,6 +112,7 @@ def test_queue_lists_jobs_with_who_asked(site):
     assert empty.output == "nothing waits, runs or has failed\n"
     assert text.output.split() == [
         SYSTEM,
+        "pull",
         "PENDING",
         "2",
         "h",
@@ -121,6 +122,7 @@ def test_queue_lists_jobs_with_who_asked(site):
     ]
     (job,) = json.loads(content.output)
     assert (job["image"], job["uid"], job["state"]) == ("docker:a:1", 1001, "PENDING")
+    assert job["kind"] == "pull"
 
 
 @pytest.mark.parametrize("command", ["queue", "orphans"])
