@@ -106,6 +106,7 @@ def meaning(config: GatewayConfig) -> dict[str, Any]:
         "catalog": catalog,
         "broker": "Redis" if config.broker else "none: workers look into the catalog themselves",
         "key": _key_of(config),
+        "web page": _page_of(config),
         "authentication": config.authentication.value,
         "format": config.default_format,
         "examiner": str(config.examiner) if config.examiner else "none",
@@ -120,7 +121,18 @@ def _key_of(config: GatewayConfig) -> str:
         return KEY_VARIABLE
     if config.key_file:
         return str(config.key_file)
-    return "none: serve makes one at each start; with api, pulls that need a login are refused"
+    return (
+        "none: serve makes one at each start; with api, pulls that need a login are refused, and "
+        "nobody can log in to the web page"
+    )
+
+
+def _page_of(config: GatewayConfig) -> str:
+    if not config.web_page:
+        return "none"
+    where = config.web_url or "wherever the gateway is reached"
+    shown = "public images to everybody" if config.allow_anonymous else "nothing"
+    return f"{where}; before a login it shows {shown}"
 
 
 def _place_of(system: SystemConfig) -> str:

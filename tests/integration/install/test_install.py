@@ -66,6 +66,20 @@ def test_byte_code_of_the_runtime_is_there_and_never_checked(installation):
         assert marshal.loads(compiled[16:]).co_filename == str(source)
 
 
+def test_files_of_the_gateway_that_are_no_modules_are_there(installation):
+    below = "shifter_imagegw/web"
+    (installed,) = installation.prefix.glob(f"venv/lib/python3*/site-packages/{below}")
+    sources = Path(__file__).parents[3] / below
+
+    assert names_of_pages(installed) == names_of_pages(sources)
+
+
+def names_of_pages(directory: Path) -> set[str]:
+    found = {str(path.relative_to(directory)) for path in directory.glob("[st]*/*.*")}
+    assert {"static/page.css", "static/page.js", "templates/base.html"} <= found
+    return found
+
+
 def test_a_second_run_changes_nothing(installation, script):
     before = installation.tree()
 

@@ -561,3 +561,31 @@ def test_mock_authentication_needs_no_munge_socket(tmp_path):
     mock = loaded(tmp_path, system_with(mungeSocketPath=None) | {"Authentication": "mock"})
 
     assert mock.authentication is Authentication.MOCK
+
+
+def test_an_old_file_has_a_page_that_shows_nothing_to_strangers():
+    config = GatewayConfig.from_mapping(OLD_FILE)
+
+    assert (config.web_page, config.web_url, config.allow_anonymous) == (True, None, False)
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("https://images.example.org", "https://images.example.org"),
+        ("https://www.example.org:8443/shifter/", "https://www.example.org:8443/shifter"),
+        ("http://[::1]:5000", "http://[::1]:5000"),
+    ],
+)
+def test_the_page_may_be_reached_elsewhere(url, kept):
+    assert GatewayConfig.from_mapping(OLD_FILE | {"WebUrl": url}).web_url == kept
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["images.example.org", "ftp://a", "https://", "https://a:b@c", "https://a/?b", "https://a/#b"]
+    + ["javascript:alert(1)", "https://a b", "https://a;b", "https://a:port", "https://\u00e4", ""],
+)
+def test_what_is_no_url_of_a_page_is_refused(url):
+    with pytest.raises(ConfigError, match="WebUrl must be a URL such as https://images"):
+        GatewayConfig.from_mapping(OLD_FILE | {"WebUrl": url})

@@ -293,6 +293,9 @@ def test_a_check_says_what_the_configuration_means(site):
     assert text.exit_code == 0
     assert "catalog: MongoDB, database 'Shifter'" in text.output
     assert "broker: Redis" in text.output
+    assert "web page: wherever the gateway is reached; before a login it shows nothing" in (
+        text.output
+    )
     assert (
         "systems: far in /far by ssh on the first that answers of shifter@h1, shifter@h2"
         in text.output
