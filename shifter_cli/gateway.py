@@ -156,6 +156,17 @@ class GatewayClient(Gateways):
         )
         return TagPage.from_wire(mapping_of(answer))
 
+    def upstream_id(self, reference: ImageReference) -> str | None:
+        """The id that a pull would give the image now; None where the gateway does not say."""
+        answer = self._ask_any(
+            "GET",
+            f"cannot ask the registry for {reference}",
+            self._path("upstream", reference),
+            payload=payload_of(self._logins(reference)),
+        )
+        image_id = mapping_of(answer).get("id")
+        return image_id if isinstance(image_id, str) and image_id else None
+
     def try_login(self, location: str, login: str) -> AcceptedLogin:
         """Have a registry look at `user:password`; it is kept nowhere."""
         answer = self._ask_any(

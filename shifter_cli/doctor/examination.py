@@ -66,6 +66,8 @@ def examine(session: Session, words: Sequence[str], say: Callable[[str], None]) 
     record, findings = gateway.ask(session, request.reference)
     if record is not None:
         findings += gateway.access(record)
+        say("asking the registry")
+        findings += gateway.newer(session, record, request.reference)
     say("asking shifter what a launch would do")
     result = launch.preview(launch.program_of(config), words)
     image_id = result.image_id if isinstance(result, Preview) else None

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from shifter_cli import output
 from shifter_cli.doctor.findings import Observation, note, ok, problem
-from shifter_cli.errors import ImageNotFoundError
+from shifter_cli.errors import GatewayTooOldError, ImageNotFoundError
 from shifter_cli.records import ImageRecord
 from shifter_cli.session import Session, is_no_answer
 from shifter_common.errors import ShifterError
@@ -36,6 +36,30 @@ def ask(
         text = f"the gateway knows no image {reference.tag[:12]}… that you may use"
         return None, [note("image", text, "shifterimg images lists those that there are")]
     return record, [ok("gateway", "answers"), ok("image", _description(record, reference))]
+
+
+def newer(
+    session: Session, record: ImageRecord, reference: ImageReference
+) -> Iterator[Observation]:
+    """Whether the registry has something else under the tag by now."""
+    if reference.image_type != "docker" or "@" in reference.tag:
+        return
+    digest = record.digest or f"sha256:{record.image_id}"
+    try:
+        upstream = session.gateway.upstream_id(reference)
+    except GatewayTooOldError:
+        return
+    except ShifterError as error:
+        yield note("registry", str(error), "the image that is here can be used all the same")
+        return
+    if upstream is None or digest == f"sha256:{upstream}":
+        yield ok("registry", "has the same image under this name")
+        return
+    yield note(
+        "registry",
+        f"has another image under this name by now ({upstream[:12]}…)",
+        f"if you want that one: shifterimg pull {reference}",
+    )
 
 
 def access(record: ImageRecord) -> Iterator[Observation]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Routes for what registries know: tags, and whether they accept a login."""
+"""Routes for what registries know: tags, what one means, and whether they accept a login."""
 
 from __future__ import annotations
 
@@ -22,6 +22,15 @@ def tags(system: str, image_type: str, tag: str) -> Response:
     limit = asking.number("limit", default=_TAGS_SHOWN, most=_MOST_TAGS, least=1)
     last = request.args.get("last")
     found = asking.service().registries.tags(reference, caller, last=last, limit=limit)
+    return asking.answer(found.to_wire())
+
+
+@registries.get("/api/upstream/<system>/<image_type>/<tag:tag>/")
+def upstream(system: str, image_type: str, tag: str) -> Response:
+    where = asking.service().system(system)
+    caller = asking.caller(where)
+    reference = ImageReference.checked(image_type, tag)
+    found = asking.service().registries.upstream(where, reference, caller)
     return asking.answer(found.to_wire())
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from shifter_common.reference import ImageReference
 from shifter_imagegw.catalog import Catalog
-from shifter_imagegw.config import GatewayConfig, LocationConfig
+from shifter_imagegw.config import GatewayConfig, LocationConfig, SystemConfig
 from shifter_imagegw.errors import (
     BadRequestError,
     ImageNotFoundError,
@@ -29,6 +29,7 @@ from shifter_imagegw.registry import (
     Endpoint,
     InvalidNameError,
     ManifestNotFoundError,
+    Platform,
     RegistryClient,
     RegistryError,
     RegistryNotPermittedError,
@@ -85,6 +86,18 @@ class AcceptedLogin:
         }
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Upstream:
+    """What a tag means at its registry now, for a system's processors."""
+
+    location: str
+    digest: str
+
+    def to_wire(self) -> dict[str, Any]:
+        image_id = self.digest.partition(":")[2]  # as a pull would name it
+        return {"location": self.location, "id": image_id, "digest": self.digest}
+
+
 class Registries:
     """Questions to registries that are answered while the caller waits."""
 
@@ -98,27 +111,28 @@ class Registries:
         self, reference: ImageReference, caller: Caller, *, last: str | None, limit: int
     ) -> Tags:
         """Tags of a repository, as the caller may see them with their own logins."""
-        if reference.image_type != "docker":
-            raise BadRequestError(
-                f"cannot list the tags of {reference}: only images of type docker are in registries"
-            )
         if last is not None and not is_registry_tag(last):
             raise BadRequestError(f"last must be a tag, not {last[:80]!r}")
+        source = self._source(reference, "list the tags of")
         try:
-            source = location.choose(
-                reference.tag, self._urls, self._config.default_location, what="list the tags of"
-            )
             repository = _repository_of(source.name)
-        except (PullError, InvalidNameError) as error:
+        except InvalidNameError as error:
             raise BadRequestError(str(error)) from error
-        place = self._config.locations[source.location]
-        with self._asking(source.hint):
-            client = RegistryClient(
-                _endpoint(place), _login(place, caller), timeout=_TIMEOUT, attempts=_ATTEMPTS
-            )
-            with client:
-                page = list_tags(client, repository, last=last, limit=limit)
+        with self._asking(source.hint), self._client(source, caller) as client:
+            page = list_tags(client, repository, last=last, limit=limit)
         return Tags(location=source.location, page=page)
+
+    def upstream(self, system: SystemConfig, reference: ImageReference, caller: Caller) -> Upstream:
+        """What a pull of `reference` would fetch now; nothing is pulled for it."""
+        source = self._source(reference.with_default_tag(), "ask for")
+        try:
+            name = RepositoryName.parse(source.name)
+        except InvalidNameError as error:
+            raise BadRequestError(str(error)) from error
+        platform = Platform.parse(system.platform) if system.platform else Platform.host()
+        with self._asking(source.hint), self._client(source, caller) as client:
+            image = client.resolve(name, platform)
+        return Upstream(location=source.location, digest=image.digest)
 
     def log_in(self, where: str, caller: Caller) -> AcceptedLogin:
         """Have a registry look at the login that the caller has for `where`; it is kept nowhere."""
@@ -139,6 +153,24 @@ class Registries:
             is_verified = check_login(_endpoint(place), credentials, timeout=_TIMEOUT)
         log.info("login accepted location=%s uid=%d", name, caller.uid)
         return AcceptedLogin(location=place, is_verified=is_verified)
+
+    def _source(self, reference: ImageReference, what: str) -> location.Source:
+        if reference.image_type != "docker":
+            raise BadRequestError(
+                f"cannot {what} {reference}: only images of type docker are in registries"
+            )
+        try:
+            return location.choose(
+                reference.tag, self._urls, self._config.default_location, what=what
+            )
+        except PullError as error:
+            raise BadRequestError(str(error)) from error
+
+    def _client(self, source: location.Source, caller: Caller) -> RegistryClient:
+        place = self._config.locations[source.location]
+        return RegistryClient(
+            _endpoint(place), _login(place, caller), timeout=_TIMEOUT, attempts=_ATTEMPTS
+        )
 
     @contextlib.contextmanager
     def _asking(self, hint: str = "") -> Iterator[None]:

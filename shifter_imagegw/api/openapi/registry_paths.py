@@ -30,6 +30,14 @@ PATHS: dict[str, Any] = {
             description="`tag` is a repository, without a tag of the registry's.",
         ),
     },
+    "/api/upstream/{system}/{type}/{tag}/": {
+        "get": operation(
+            "Say what a tag means at its registry now", "registries",
+            answer("What a pull would fetch.", schema("Upstream")), "403", "429", "502",
+            identifier="upstream", parameters=IMAGE,
+            description="Nothing is pulled. Its `id` is that of the image here, if that is new.",
+        ),
+    },
     "/api/login/{system}/": {
         "post": operation(
             "Have a registry look at a login", "registries",

@@ -136,6 +136,13 @@ SCHEMAS: Schema = {
             "next": _TEXT_OR_NULL | {"description": "What `last` is to be for those that follow."},
         }
     ),
+    "Upstream": _object(
+        {
+            "location": _STRING,
+            "id": _STRING | {"description": "How the image would be called here."},
+            "digest": _STRING,
+        }
+    ),
     "LoginTry": {
         "type": "object",
         "properties": {

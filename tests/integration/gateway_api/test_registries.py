@@ -142,6 +142,41 @@ def test_private_tags_are_listed_to_who_brings_a_login(site, location):
     assert f"shifterimg login {location}" in refused.json()["error"]
 
 
+def upstream(site, tag, login=None, image_type="docker"):
+    logins = {} if login is None else {tag.partition("/")[0]: login}
+    where = f"/api/upstream/{SYSTEM}/{image_type}/{tag}/"
+    return site.request("GET", where, payload=payload(**logins))
+
+
+def test_what_a_tag_means_now_is_what_a_pull_would_fetch(site):
+    answer = upstream(site, "tokens/public/app:v1").json()
+    record = site.wait("docker:tokens/public/app:v1")
+
+    assert (answer["location"], answer["id"]) == ("tokens", record["id"])
+    assert answer["digest"] == f"sha256:{record['id']}"
+
+
+def test_what_a_private_tag_means_is_told_to_who_brings_a_login(site):
+    assert upstream(site, "passwords/secret/app:v1", ALICE).status_code == 200
+    assert upstream(site, "passwords/secret/app:v1").status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("tag", "image_type", "status"),
+    [
+        ("tokens/public/app:v9", "docker", 404),
+        ("gone/app:1", "docker", 502),
+        ("app:1", "custom", 400),
+        ("UPPER:1", "docker", 400),
+    ],
+)
+def test_what_no_registry_has_is_refused_in_words(site, tag, image_type, status):
+    refused = upstream(site, tag, image_type=image_type)
+
+    assert refused.status_code == status, refused.text
+    assert refused.json()["error"]
+
+
 def test_tags_of_what_is_not_there_are_not_found(site):
     refused = tags(site, "lib/none")
 

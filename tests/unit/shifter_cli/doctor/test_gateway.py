@@ -9,7 +9,12 @@ import pytest
 
 from shifter_cli.doctor import gateway
 from shifter_cli.doctor.findings import Level
-from shifter_cli.errors import GatewayRefusalError, GatewayUnreachableError, ImageNotFoundError
+from shifter_cli.errors import (
+    GatewayRefusalError,
+    GatewayTooOldError,
+    GatewayUnreachableError,
+    ImageNotFoundError,
+)
 from shifter_cli.records import ImageRecord
 from shifter_common.reference import ImageReference
 from shifter_runtime import config as configs
@@ -40,6 +45,11 @@ class Session:
         if isinstance(self._answer, Exception):
             raise self._answer
         return self._answer
+
+    def upstream_id(self, reference):
+        if isinstance(self.upstream, Exception):
+            raise self.upstream
+        return self.upstream
 
     def images(self):
         return [self.lookup(None)]
@@ -113,3 +123,33 @@ def test_no_gateway_is_asked_for_a_directory():
     _, (finding,) = gateway.ask(Session(AssertionError()), ImageReference("local", "/tree"))
 
     assert finding.level is Level.OK
+
+
+@pytest.mark.parametrize(
+    ("upstream", "levels"),
+    [
+        ("a" * 64, ["ok"]),
+        ("b" * 64, ["note"]),
+        (GatewayTooOldError("old", 404), []),
+        (GatewayRefusalError("the registry is away", 502), ["note"]),
+    ],
+)
+def test_a_tag_that_means_something_else_by_now_is_told(upstream, levels):
+    session = Session(record())
+    session.upstream = upstream
+
+    found = list(gateway.newer(session, record(), NAMED))
+
+    assert [finding.level.value for finding in found] == levels
+    assert "b" not in str(upstream)[:1] or "shifterimg pull docker:x:1" in found[0].advice
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [ImageReference("custom", "x:1"), ImageReference("docker", f"x@sha256:{'a' * 64}")],
+)
+def test_no_registry_is_asked_for_what_cannot_change(reference):
+    session = Session(record())
+    session.upstream = AssertionError()
+
+    assert list(gateway.newer(session, record(), reference)) == []

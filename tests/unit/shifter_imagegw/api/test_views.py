@@ -29,6 +29,7 @@ ROUTES = [
     ("GET", "/api/users/mycluster/"),
     ("GET", "/api/inspect/mycluster/docker/app:1/"),
     ("GET", "/api/tags/mycluster/docker/app/"),
+    ("GET", "/api/upstream/mycluster/docker/app:1/"),
     ("POST", "/api/acl/mycluster/docker/app:1/"),
     ("GET", "/api/export/mycluster/docker/app:1/"),
     ("POST", "/api/cancel/mycluster/docker/app:1/"),
