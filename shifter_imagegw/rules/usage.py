@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -18,6 +19,7 @@ from typing import Any
 from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.config import GatewayConfig, SystemConfig
 from shifter_imagegw.errors import BadRequestError, CatalogError
+from shifter_imagegw.operation.recent import Recent
 from shifter_imagegw.operation.usage import first_of
 from shifter_imagegw.records import UsageCount, UsageDay
 from shifter_imagegw.rules import access, accounts
@@ -26,6 +28,10 @@ from shifter_imagegw.rules.usage_log import UsageLog
 
 TOP = 20  # images and users that are named
 _NUMBERS = ("lookups", "pulls", "failures")
+
+# A year of a large site takes seconds to add up, and anybody may ask.
+_LONG = 60  # days
+_LONG_SECONDS = 60.0  # for which what was added up of more days is given again
 
 
 class UsageHistory:
@@ -42,6 +48,7 @@ class UsageHistory:
         self._catalog = catalog
         self._log = usage_log
         self._clock = clock
+        self._long = functools.lru_cache(maxsize=16)(self._recent_counts)
 
     def stats(self, system: SystemConfig, caller: Caller | None, days: int) -> dict[str, Any]:
         """The last `days` days, today the last, and which images (and users) led them."""
@@ -52,7 +59,7 @@ class UsageHistory:
         self._flush()
         now = self._clock()
         history = self._days(system.name, days, now)
-        counts = self._catalog.usage_counts(system.name, first_of(days, now))
+        counts = self._counts(system.name, days, now)
         is_admin = caller is not None and access.is_admin(caller, system)
         if not is_admin:
             public = self._public_names(system.name)
@@ -85,6 +92,15 @@ class UsageHistory:
             for uid in users
         ]
         return sorted(rows, key=lambda row: (-row["bytes"], -row["images"], str(row["uid"])))
+
+    def _counts(self, system: str, days: int, now: float) -> list[UsageCount]:
+        first = first_of(days, now)
+        if days <= _LONG:
+            return self._catalog.usage_counts(system, first)
+        return self._long(system, first)()
+
+    def _recent_counts(self, system: str, first: str) -> Recent[list[UsageCount]]:
+        return Recent(lambda: self._catalog.usage_counts(system, first), _LONG_SECONDS)
 
     def _days(self, system: str, days: int, now: float) -> list[UsageDay]:
         first = first_of(days, now)

@@ -154,6 +154,23 @@ def test_more_days_than_are_kept_cannot_be_asked_for(gateway, days):
         stats(gateway, days=days)
 
 
+def test_a_year_is_added_up_once_a_minute_whoever_asks(gateway, monkeypatch):
+    asked = []
+    look(gateway)
+    add_up = gateway.catalog.usage_counts
+    monkeypatch.setattr(
+        gateway.catalog, "usage_counts", lambda *arguments: asked.append(1) or add_up(*arguments)
+    )
+
+    first = stats(gateway, days=365)
+    look(gateway)
+    again = stats(gateway, BOB, days=365)
+
+    assert len(asked) == 1
+    assert images_in(first) == images_in(again) == {"docker:app:1": (1, 1)}
+    assert again["top_users"] is None
+
+
 def test_counts_are_kept_until_the_catalog_is_back(gateway, monkeypatch):
     log = usage_log.UsageLog(gateway.catalog)
     (record,) = gateway.catalog.list_ready("mycluster")[:1]
