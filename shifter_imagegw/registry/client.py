@@ -264,11 +264,11 @@ class RegistryClient:
         what: str,
         *,
         bound: bool,
-        advice: str = "check the name and the tag",
+        has_tag: bool = True,
     ) -> Iterator[Answer]:
         """A successful answer, after as many refusals as it takes to find out what to show.
 
-        `bound` says that a digest protects what comes, `advice` what to do where nothing is there.
+        `bound` says that a digest protects what comes, `has_tag` that a tag may be wrong.
         """
         url = self.endpoint.api(f"{repository}/{path}")
         authorization = self._authorizer.current(repository)
@@ -278,7 +278,7 @@ class RegistryClient:
                     self._authorizer.accept(repository, authorization)
                     yield answer
                     return
-                refusal = self._refusal(answer, what, advice)
+                refusal = self._refusal(answer, what, has_tag)
             next_one = self._after_refusal(repository, authorization, answer)
             if next_one is None:
                 raise refusal
@@ -348,7 +348,7 @@ class RegistryClient:
                 "or https address"
             ) from None
 
-    def _refusal(self, answer: Answer, what: str, advice: str) -> RegistryError:
+    def _refusal(self, answer: Answer, what: str, has_tag: bool) -> RegistryError:
         if answer.origin != self.endpoint.origin:
             failure = f"{what} cannot be had from {answer.origin}, where the registry keeps it"
             return status_error(answer, failure, "try again later")
@@ -358,6 +358,7 @@ class RegistryClient:
                 answer, f"no permission to read {what}", hint, RegistryNotPermittedError
             )
         if answer.status == 404:
+            advice = "check the name and the tag" if has_tag else "check the name"
             return status_error(answer, f"there is no {what}", advice, ManifestNotFoundError)
         return status_error(answer, f"{what} cannot be had", "the registry failed")
 
