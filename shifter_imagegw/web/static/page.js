@@ -2,6 +2,7 @@
 // What a page can do beyond being read: lists that follow the typing, a queue that lives, copies.
 
 const POLL_MS = 5000;
+const PATIENCE_MS = 5000;
 const TYPING_MS = 200;
 
 /** The element that a piece of HTML of ours begins with; scripts in it would not run. */
@@ -159,10 +160,34 @@ function renewJob(before, job) {
 
 function live(place) {
   const light = document.getElementById("live");
+  let look = listen;
+  let events = null;
+  let timer;
 
   function say(isLive, text) {
+    clearTimeout(timer);
     light.classList.toggle("on", isLive);
-    light.textContent = text;
+    if (light.textContent !== text) {
+      light.textContent = text;
+    }
+  }
+
+  function listen() {
+    events = new EventSource(place.dataset.events);
+    events.addEventListener("rows", (event) => {
+      renew(place, event.data);
+      say(true, "live");
+    });
+    events.addEventListener("error", () => {
+      clearTimeout(timer);
+      if (events.readyState === EventSource.CLOSED) {
+        look = poll;
+        poll();
+      } else {
+        // It connects anew by itself, every few minutes as a rule; only what lasts is told.
+        timer = setTimeout(say, PATIENCE_MS, false, "connecting");
+      }
+    });
   }
 
   async function poll() {
@@ -179,22 +204,27 @@ function live(place) {
     } catch {
       say(false, "not connected");
     }
-    setTimeout(poll, POLL_MS);
+    clearTimeout(timer);
+    if (!document.hidden) {
+      timer = setTimeout(poll, POLL_MS);
+    }
   }
 
-  const events = new EventSource(place.dataset.events);
-  events.addEventListener("rows", (event) => {
-    renew(place, event.data);
-    say(true, "live");
-  });
-  events.addEventListener("error", () => {
-    if (events.readyState === EventSource.CLOSED) {
-      poll();
-    } else {
-      say(false, "connecting");
+  function rest() {
+    clearTimeout(timer);
+    events?.close();
+  }
+
+  // A browser has few connections to one server: those that nobody looks at are not held.
+  document.addEventListener("visibilitychange", () => {
+    rest();
+    if (!document.hidden) {
+      look();
     }
   });
-  addEventListener("pagehide", () => events.close());
+  addEventListener("pagehide", rest);
+  addEventListener("pageshow", (event) => event.persisted && look());
+  look();
 }
 
 copyButtons(document);

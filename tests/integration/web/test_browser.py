@@ -191,6 +191,27 @@ def test_the_queue_is_looked_at_again_where_nothing_is_live(visitor, site):
     page.locator(".failure", has_text="web/nothing:3").wait_for()
 
 
+def test_a_page_that_nobody_looks_at_holds_no_connection(visitor, site):
+    page = visitor().look("queue")
+    page.wait_for_selector(".live.on")
+    failure = page.locator(".failure", has_text="web/nothing:4")
+
+    with page.expect_event("requestfailed", lambda request: request.url.endswith("/events")):
+        turn(page, hidden=True)
+    site.wait("docker:web/nothing:4")
+    assert failure.count() == 0
+
+    turn(page, hidden=False)
+    failure.wait_for()
+
+
+def turn(page, *, hidden):
+    """Have the page think that its tab is, or is not, in the background."""
+    value = "true" if hidden else "false"
+    page.evaluate(f"Object.defineProperty(document, 'hidden', {{value: {value}, writable: true}})")
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+
 def test_everything_can_be_read_without_scripts(visitor):
     somebody = visitor(logged_in=True, java_script_enabled=False)
     page = somebody.look()
