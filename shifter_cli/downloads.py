@@ -12,12 +12,15 @@ import time
 from collections.abc import Callable, Iterator
 from typing import IO
 
+from shifter_cli.errors import GatewayRefusalError, GatewayUnreachableError
 from shifter_cli.exchange import Download, cause
 from shifter_common.errors import ShifterError
 from shifter_common.reference import ImageReference
 
-_MOST_TRIES = 5  # without a byte in between
-_PAUSE = 1.0  # seconds
+_MOST_TRIES = 6  # without a byte in between
+_PAUSE = 1.0  # seconds after the first of them, and twice as long after each other
+_BUSY = 429  # the HTTP status of a gateway that sends as much as it can
+_PASSING_STATUS = frozenset({_BUSY, 502, 503, 504})
 _RANGE = re.compile(r"bytes (\d+)-")
 _WORD = re.compile(r"[\w-]{1,80}", re.ASCII)
 _SHORT_ID = 12
@@ -49,7 +52,7 @@ class Source:
         self._open_at = open_at
         self._watch = watch
         self._sleep = sleep
-        self._opened: Download | None = open_at(0)
+        self._opened: Download | None = self._first()
         self.version = _version(self._opened)
         self.format = self._opened.header("X-Shifter-Format") or "squashfs"
         self.size = self._size(self._opened)
@@ -64,27 +67,43 @@ class Source:
         done, tries = start, 0
         self._watch(done, self.size)
         while done < self.size:
-            problem = "the answer broke off"
+            problem: ShifterError | None = None
+            words = "the answer broke off"
             try:
                 for piece in self._from(done):
                     done, tries = done + len(piece), 0
                     self._watch(done, self.size)
                     yield piece
             except (OSError, http.client.HTTPException) as error:
-                problem = cause(error)
+                words = cause(error)
+            except (GatewayRefusalError, GatewayUnreachableError) as error:
+                if not _is_passing(error):
+                    raise
+                problem = error
             self.close()
             tries += 1
             if done < self.size and tries >= _MOST_TRIES:
-                raise ExportError(
-                    f"cannot export {self.reference}: {problem} at {done} of {self.size} bytes; "
+                raise problem or ExportError(
+                    f"cannot export {self.reference}: {words} at {done} of {self.size} bytes; "
                     "the same command goes on from there"
                 )
             if done < self.size:
-                self._sleep(_PAUSE)
+                self._sleep(_PAUSE * 2 ** (tries - 1))
         if done > self.size:
             raise ExportError(
                 f"cannot export {self.reference}: the gateway sent {done} bytes, not {self.size}"
             )
+
+    def _first(self) -> Download:
+        """The first answer; a gateway that is busy is asked for it again."""
+        for tries in range(_MOST_TRIES - 1):
+            try:
+                return self._open_at(0)
+            except GatewayRefusalError as error:
+                if error.status != _BUSY:
+                    raise
+            self._sleep(_PAUSE * 2**tries)
+        return self._open_at(0)
 
     def _from(self, start: int) -> Iterator[bytes]:
         """What one connection gives."""
@@ -108,6 +127,11 @@ class Source:
                 f"cannot export {self.reference}: the gateway does not say how large it is"
             )
         return int(length)
+
+
+def _is_passing(error: ShifterError) -> bool:
+    """Whether a gateway is restarted, or busy, and will go on."""
+    return not isinstance(error, GatewayRefusalError) or error.status in _PASSING_STATUS
 
 
 def _version(opened: Download) -> str:

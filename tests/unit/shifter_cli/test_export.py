@@ -93,9 +93,43 @@ def test_download_that_breaks_off_goes_on_where_it_was(run, gateway, target):
     assert ranges_of(gateway) == [None, "bytes=1000-", "bytes=3000-"]
 
 
+def test_gateway_that_is_restarted_or_busy_meanwhile_is_waited_for(run, gateway, target):
+    gateway.answer({"error": "try again"}, status="429 Too Many Requests")
+    gateway.answer_raw(answer(FILE[:1000], length=SIZE))
+    gateway.answer({"error": "starting"}, status="503 Service Unavailable")
+    gateway.answer_raw(b"")
+    gateway.answer({"error": "try again"}, status="429 Too Many Requests")
+    gateway.answer_raw(answer(FILE[1000:], start=1000))
+
+    result = run("export", "x:1", str(target))
+
+    assert (result.code, result.stderr) == (0, "")
+    assert target.read_bytes() == FILE
+
+
+def test_gateway_that_stays_busy_is_given_up(run, gateway, target):
+    gateway.answer({"error": "sending many images: try again"}, status="429 Too Many Requests")
+
+    result = run("export", "x:1", str(target))
+
+    assert result.code == 1
+    assert result.stderr.endswith("sending many images: try again\n")
+    assert len(gateway.requests) == 6
+
+
+def test_refusal_meanwhile_ends_it(run, gateway, target):
+    gateway.answer_raw(answer(FILE[:1000], length=SIZE))
+    gateway.answer({"error": "not for you"}, status="403 Forbidden")
+
+    result = run("export", "x:1", str(target))
+
+    assert (result.code, len(gateway.requests)) == (1, 2)
+    assert "not for you" in result.stderr
+
+
 def test_what_has_come_is_kept_for_the_next_try(run, gateway, target):
     gateway.answer_raw(answer(FILE[:1000], length=SIZE))
-    for _ in range(4):
+    for _ in range(5):
         gateway.answer_raw(answer(b"", start=1000, length=SIZE - 1000))
 
     failed = run("export", "x:1", str(target))
@@ -121,7 +155,7 @@ def test_rest_of_another_image_is_not_taken_for_this_one(run, gateway, target):
 def test_rest_of_the_same_image_made_anew_is_not_taken_for_this_one(run, gateway, target):
     gateway.answer_raw(answer(FILE[:1000], length=SIZE, version='"one-1"'))
     gateway.answer_raw(answer(b"", start=1000, length=SIZE - 1000, version='"one-1"'))
-    for _ in range(3):
+    for _ in range(4):
         gateway.answer_raw(gateway.answers[-1])
     assert run("export", "x:1", str(target)).code == 1
     assert files_beside(target) == [".x.squashfs.one-1.partial"]
