@@ -83,7 +83,10 @@ def access(record: ImageRecord) -> Iterator[Observation]:
 
 def _record(session: Session, reference: ImageReference) -> ImageRecord | None:
     if reference.image_type != "id":
-        return session.gateway.lookup(reference)
+        try:  # a lookup would count as one
+            return ImageRecord.from_wire(session.gateway.inspect(reference))
+        except GatewayTooOldError:
+            return session.gateway.lookup(reference)
     known = (one for one in session.gateway.images() if one.image_id == reference.tag)
     return next(known, None)
 

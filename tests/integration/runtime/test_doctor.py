@@ -17,6 +17,10 @@ pytestmark = pytest.mark.root
 
 NAME = f"id:{IMAGE_ID}"
 NO_CAPABILITY = "0" * 16
+NO_HOME = (
+    f"shifterimg: your registry logins are not used: user {ALICE} has no entry in the passwd "
+    "database\n"
+)
 
 
 @pytest.fixture
@@ -33,7 +37,8 @@ def doctor(node):
 def report(doctor):
     def run(*words, **options):
         done = doctor("--json", *words, **options)
-        assert done.stderr == ""
+        # Users of these tests exist in etcPath only, so that nobody knows of a home of theirs.
+        assert done.stderr in ("", NO_HOME)
         return json.loads(done.stdout), done.returncode
 
     return run
@@ -230,6 +235,35 @@ def test_python_packages_of_the_user_are_told(node, report):
 
     assert status == 0
     assert "come before the image's own" in by_subject(found, "python")[0]["text"]
+
+
+@pytest.mark.registry
+@pytest.mark.munge
+def test_what_the_gateway_knows_of_a_pulled_image_is_told(
+    node, report, make_gateway, push_image, make_layer, munged
+):
+    busybox = Path("/bin/busybox").read_bytes()
+    programs = [(f"bin/{name}", "-> busybox") for name in ("cat", "ls", "true")]
+    layer = make_layer(("bin", None), ("bin/busybox", busybox), *programs)
+    pushed = push_image("doctor/app:1", [layer], {"Env": ["PATH=/bin", "GREETING=hello"]})
+    gateway = make_gateway()
+    gateway.wait(pushed.reference)
+    node.configure(imagePath=gateway.image_dir, imageGateway=gateway.url, mungeSocketPath=munged)
+
+    found, status = report(pushed.reference)
+
+    assert status == 0, found
+    assert {one["level"] for one in found["findings"]} <= {"ok", "note"}
+    assert by_subject(found, "access")[0]["text"] == "everybody may use it"
+    assert by_subject(found, "registry")[0]["text"] == "has the same image under this name"
+    variables = {one["name"]: one["source"] for one in found["environment"]["set"]}
+    assert variables["GREETING"] == "the image"
+
+    push_image("doctor/app:1", [layer], {"Env": ["PATH=/bin", "GREETING=goodbye"]})
+
+    (registry,) = by_subject(report(pushed.reference)[0], "registry")
+    assert registry["level"] == "note"
+    assert registry["advice"] == "if you want that one: shifterimg pull docker:doctor/app:1"
 
 
 def test_a_directory_that_the_container_does_not_have_is_told(node, report):

@@ -46,6 +46,9 @@ class Session:
             raise self._answer
         return self._answer
 
+    def inspect(self, reference):
+        raise GatewayTooOldError("old", 404)
+
     def upstream_id(self, reference):
         if isinstance(self.upstream, Exception):
             raise self.upstream
