@@ -23,7 +23,8 @@ class Tokens:
 
     def write(self, content: Mapping[str, Any], now: float) -> str:
         text = json.dumps(dict(content), separators=(",", ":")).encode()
-        return self._fernet.encrypt_at_time(text, int(now)).decode("ascii")
+        token = self._fernet.encrypt_at_time(text, int(now)).decode("ascii")
+        return token.rstrip("=")  # which would be %3D in a link
 
     def read(self, text: str, longest: timedelta, now: float) -> dict[str, Any] | None:
         """What `write` was given, unless somebody else wrote this, or longer ago than that."""
@@ -31,7 +32,9 @@ class Tokens:
             return None
         try:
             content = self._fernet.decrypt_at_time(
-                text.encode("ascii"), int(longest.total_seconds()), int(now)
+                f"{text}{'=' * (-len(text) % 4)}".encode("ascii"),
+                int(longest.total_seconds()),
+                int(now),
             )
         except InvalidToken:
             return None

@@ -81,13 +81,15 @@ class Visits:
         if self._tickets is None:
             raise ConfigError(_NO_KEY)
         now = self._clock()
+        # As short as may be: people see it in their terminals.
         content = {
-            "id": secrets.token_hex(16),
+            "id": secrets.token_hex(8),
             "system": system.name,
             "uid": caller.uid,
             "gid": caller.gid,
-            "name": caller.known_name,
         }
+        if caller.known_name is not None:
+            content["name"] = caller.known_name
         log.info("browser invited system=%s uid=%d", system.name, caller.uid)
         return Ticket(
             text=self._tickets.write(content, now), expires=now + TICKET_FOR.total_seconds()
@@ -123,7 +125,7 @@ class Visits:
         caller = Caller(
             uid=content["uid"],
             gid=content["gid"],
-            known_name=content["name"],
+            known_name=content.get("name"),
             groups_from=system.groups_from,
         )
         return Visit(system=system, caller=caller, leaving_word=content["id"])

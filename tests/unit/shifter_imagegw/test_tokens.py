@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 from __future__ import annotations
 
+import re
 import time
 from datetime import timedelta
 
@@ -25,6 +26,14 @@ def tokens(sealer):
 
 def test_what_was_written_is_read(tokens):
     assert tokens.read(tokens.write({"uid": 5}, NOW), MINUTE, NOW + 59) == {"uid": 5}
+
+
+@pytest.mark.parametrize("name", ["", "a" * 9, "a" * 17, "a" * 30])
+def test_it_can_stand_in_a_link_as_it_is(tokens, name):
+    text = tokens.write({"name": name}, NOW)
+
+    assert re.fullmatch(r"[A-Za-z0-9_-]+", text)
+    assert tokens.read(text, MINUTE, NOW) == {"name": name}
 
 
 def test_another_process_with_the_same_key_reads_it(sealer, tokens):
