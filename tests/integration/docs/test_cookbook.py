@@ -19,6 +19,7 @@ RECIPES = [block for block in blocks(DOCS / "cookbook.md") if block.language == 
 BUILT = [block for block in RECIPES if block.info == "built"]
 
 BASE = "stand-in"
+LEFT_OUT = ("/usr/share/doc", "/usr/share/man", "/usr/share/locale")
 HELLO = '#include <stdio.h>\nint main(void) { puts("hello from nothing"); }\n'
 
 # The packages are those of this machine: nothing is fetched.
@@ -28,7 +29,8 @@ APT_GET = """\
 [ "$1" = update ] && exit 0
 shift
 for word; do
-    case $word in -*) ;; *) grep -qx "$word" /packages || { echo "no package $word"; exit 1; } ;; esac
+    case $word in -*) continue ;; esac
+    grep -qx "$word" /packages || { echo "no package $word"; exit 1; }
 done
 """
 
@@ -61,14 +63,14 @@ def make_base(run, directory):
     listed = subprocess.run(
         ["dpkg", "-L", *sorted(present)], check=True, capture_output=True, text=True
     ).stdout
-    paths = {line for line in listed.splitlines() if line.startswith("/") and line != "/."}
-    paths |= set(map(str, Path("/etc/alternatives").iterdir()))
-    paths |= {str(link) for link in links_to_alternatives()}
+    lines = [Path(line) for line in listed.splitlines() if line.startswith("/") and line != "/."]
+    lines += [*Path("/etc/alternatives").iterdir(), *links_to_alternatives()]
+    # Where a package says /lib, it is /usr/lib, of which /lib is a link.
+    paths = {path.parent.resolve() / path.name for path in lines}
     wanted_paths = sorted(
         path
         for path in paths
-        if (Path(path).is_symlink() or Path(path).exists())
-        and not path.startswith(("/usr/share/doc", "/usr/share/man", "/usr/share/locale"))
+        if (path.is_symlink() or path.exists()) and not str(path).startswith(LEFT_OUT)
     )
     (directory / "list").write_text("".join(f"{path}\n" for path in wanted_paths))
     tree = directory / "base.tar"
@@ -124,7 +126,9 @@ def make(buildah, as_new, tmp_path):
             [require_program("musl-gcc"), "-static", "-o", "hello", "hello.c"],
             cwd=tmp_path, check=True,
         )  # fmt: skip
-        buildah("bud", "--quiet", "--isolation=chroot", "--pull-never", "--tag", name, str(tmp_path))
+        buildah(
+            "bud", "--quiet", "--isolation=chroot", "--pull-never", "--tag", name, str(tmp_path)
+        )
         archive = tmp_path / f"{name}.tar"
         buildah("push", "--quiet", name, f"oci-archive:{archive}")
         shared = as_new.node("ctl").root / f"global/scratch/{name}.tar"
@@ -153,7 +157,9 @@ def test_a_program_without_any_system(make, as_new):
     assert shown == "hello from nothing\n"
 
 
-@pytest.mark.parametrize(("number", "name", "launcher"), [(1, "mpich", "pmi2"), (2, "ompi", "pmix")])
+@pytest.mark.parametrize(
+    ("number", "name", "launcher"), [(1, "mpich", "pmi2"), (2, "ompi", "pmix")]
+)
 def test_a_program_of_an_mpi(make, as_new, number, name, launcher):
     image = make(number, name)
 
