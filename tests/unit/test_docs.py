@@ -9,6 +9,8 @@ import re
 import click
 import pytest
 
+from shifter_imagegw.config import keys as gateway_keys
+from shifter_runtime import config_keys
 from tests.integration.docs.examples import ROOT, blocks, is_shown, name_of, pages, pages_to_try
 from tools.manual import commands, sources
 
@@ -103,6 +105,25 @@ def test_every_option_of_shifter_that_a_page_names_exists(page):
         options = itertools.takewhile(lambda word: word.startswith("-") and word != "--", words)
         unknown = {re.match(r"--[\w-]+|-\w", option)[0] for option in options} - known
         assert unknown <= {"-o"}, f"shifter {' '.join(words)}"
+
+
+KNOWN_KEYS = {*config_keys.KEYS, *gateway_keys.KEYS}
+KNOWN_KEYS |= {key.rpartition(".")[2] for key in gateway_keys.KEYS}
+KNOWN_KEYS |= {f"module_<name>_{part}" for part in config_keys.MODULE_KEYS}
+
+# Words like keys that are none.
+NO_KEYS = {"SlurmdSpoolDir", "module_<name>_…"}
+
+
+@pytest.mark.parametrize("page", [name for name in PAGES if name.startswith("migration/")])
+def test_every_key_that_stands_for_another_tool_s_exists(page):
+    rows = re.findall(r"(?m)^\| .* \| (.*) \|$", PAGES[page].read_text())
+    words = {word for row in rows for word in re.findall(r"`([^`]+)`", row)}
+
+    keys = {word for word in words if re.fullmatch(r"module_\S+|[a-z]+([A-Z][a-z]*)+", word)}
+    keys |= {word for word in words if re.fullmatch(r"[A-Z][a-z]+([A-Z][a-z]+)+", word)}
+
+    assert keys - NO_KEYS <= KNOWN_KEYS
 
 
 def named(text, program):

@@ -64,6 +64,7 @@ def make_base(run, directory):
         ["dpkg", "-L", *sorted(present)], check=True, capture_output=True, text=True
     ).stdout
     lines = [Path(line) for line in listed.splitlines() if line.startswith("/") and line != "/."]
+    lines += map(Path, ("/usr/local", "/usr/local/bin", "/tmp"))
     lines += [*Path("/etc/alternatives").iterdir(), *links_to_alternatives()]
     # Where a package says /lib, it is /usr/lib, of which /lib is a link.
     paths = {path.parent.resolve() / path.name for path in lines}
