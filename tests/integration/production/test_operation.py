@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import concurrent.futures
 import contextlib
 import json
 import re
@@ -163,6 +164,22 @@ def test_no_secret_reaches_a_log_and_each_line_is_an_event(site, push_new):
     assert own["user"] == "root"
     assert isinstance(own["seconds"], float)
     assert {one["process"] for one in events(site)} == {"api", "worker"}
+
+
+def test_a_link_to_the_page_works_once_whichever_process_it_is_shown_to(site):
+    link = site.request("POST", f"/api/web/{SYSTEM}/").json()["url"]
+    ticket = link.partition("ticket=")[2]
+
+    with concurrent.futures.ThreadPoolExecutor(8) as browsers:
+        answers = list(browsers.map(lambda _: requests.get(link, timeout=30), range(8)))
+
+    (entered,) = [answer for answer in answers if answer.status_code == 200]
+    assert {answer.status_code for answer in answers} == {200, 403}
+    for _ in range(4):  # both processes know the session of one of them
+        page = requests.get(f"{site.url}/web/{SYSTEM}/", cookies=entered.cookies, timeout=30)
+        assert "Shown is what root may use" in page.text
+    assert ticket not in site.logs()
+    assert entered.cookies["shifter_session"] not in site.logs()
 
 
 def test_counters_outlive_the_processes_that_counted(site):
