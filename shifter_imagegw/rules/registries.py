@@ -15,6 +15,7 @@ from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.config import GatewayConfig, LocationConfig, SystemConfig
 from shifter_imagegw.errors import (
     BadRequestError,
+    GatewayError,
     ImageNotFoundError,
     LocationNotFoundError,
     NotPermittedError,
@@ -149,8 +150,12 @@ class Registries:
                 'credential\'s payload, as {"authorized_locations": {LOCATION: "USER:PASSWORD"}}'
             )
         place, credentials = self._config.locations[name], _credentials(login)
-        with self._tries.one(caller), self._asking():
-            is_verified = check_login(_endpoint(place), credentials, timeout=_TIMEOUT)
+        try:
+            with self._tries.one(caller), self._asking():
+                is_verified = check_login(_endpoint(place), credentials, timeout=_TIMEOUT)
+        except GatewayError as error:
+            log.info("login not accepted location=%s uid=%d reason=%s", name, caller.uid, error)
+            raise
         log.info("login accepted location=%s uid=%d", name, caller.uid)
         return AcceptedLogin(location=place, is_verified=is_verified)
 
