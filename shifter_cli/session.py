@@ -96,23 +96,27 @@ class Session:
         try:
             stored = CredentialFile.of_caller().locations(self.config.system)
         except CredentialFileError as error:
-            output.complain(f"your registry logins are not used: {error}")
+            self.complain(f"your registry logins are not used: {error}")
             return {}
         logins = {}
         for location, credential in stored.items():
             try:
                 logins[location] = self._opened(credential)
             except (MungeError, CredentialFileError) as error:
-                output.complain(
+                self.complain(
                     f"your login for {location} is not used: {error}; shifterimg login {location} "
                     "renews it"
                 )
         return logins
 
+    def complain(self, text: str) -> None:
+        """Tell the user what goes on without."""
+        output.complain(text)
+
     def _complain_once(self, text: str) -> None:
         if text not in self._said:
             self._said.add(text)
-            output.complain(text)
+            self.complain(text)
 
     def _opened(self, credential: str) -> str:
         opened = munge.decode(credential, socket=self.config.munge_socket or None, allow_stale=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import click
 
 from shifter_cli import output
-from shifter_cli.doctor import examination, launch
+from shifter_cli.doctor import PROGRAM, examination, launch
 from shifter_cli.doctor.examination import Examination
 from shifter_cli.doctor.findings import Level, Observation, count
 from shifter_cli.session import Session
@@ -41,6 +41,13 @@ A program of that name in an image is run by: shifter --image=IMAGE doctor
 class Settings(Session):
     """One examination by one user."""
 
+    is_watched = False  # whether steps are shown, on a line that is written over
+
+    def complain(self, text: str) -> None:
+        if self.is_watched:
+            _say_step("")
+        output.complain(text, PROGRAM)
+
 
 @click.command(
     epilog=_EXAMPLES,
@@ -64,7 +71,7 @@ def doctor(session: Settings, as_json: bool, verbose: bool, words: tuple[str, ..
         image, *rest = words
     else:
         rest = list(words)
-    show_step = not as_json and sys.stderr is not None and sys.stderr.isatty()
+    session.is_watched = show_step = not as_json and sys.stderr is not None and sys.stderr.isatty()
     found = examination.examine(
         session, launch.options_of(image, rest), _say_step if show_step else lambda _: None
     )

@@ -18,6 +18,8 @@ from shifter_runtime.config import RuntimeConfig
 from shifter_runtime.request import Request
 
 DEFAULT_FORMAT = "squashfs"
+_OF_GATEWAY = ("image", "gateway")
+_LOOKED_UP = ("shifterimg: ", "ERROR: ", "cannot use image ")  # what a launch says of a lookup
 _STAYING = "Failed to switch to working dir: "
 
 
@@ -142,6 +144,9 @@ def _tried(words: Sequence[str], request: Request, config: RuntimeConfig) -> Ite
 
 def _refused(refusal: Refusal, known: Sequence[Observation]) -> list[Observation]:
     """What the launch says, but for what the gateway has said already."""
+    if any(one.level is Level.PROBLEM and one.subject in _OF_GATEWAY for one in known):
+        new = [line for line in refusal.lines if not line.startswith(_LOOKED_UP)]
+        return [problem("launch", line) for line in new]
     said = " ".join(finding.text for finding in known)
     new = [line for line in refusal.lines if line.partition(": ")[2] not in said]
     return [problem("launch", line) for line in new or refusal.lines]

@@ -47,24 +47,22 @@ def file(image_path: str, image_id: str, node: Node) -> Iterator[Observation]:
             size = os.stat(path).st_size
         except FileNotFoundError:
             continue
+        except PermissionError:
+            yield ok("file", f"in {image_path}, which only root looks into")
+            return
         except OSError as error:
-            yield note("file", f"{path}: {error.strerror}, so that only root can look at it")
+            yield note("file", f"{path}: {error.strerror}, so that it was not looked at")
             return
         there = " and mounted by somebody already" if path in node.loop_files() else ""
         where = filesystem_of(os.path.realpath(path), node)
         text = output.bytes_text(size) if kind != "VFS" else "a directory"
         yield ok("file", f"{path}: {text}, on {where or 'this node'}{there}")
         return
-    if os.access(image_path, os.R_OK | os.X_OK):
-        yield problem(
-            "file",
-            f"there is no file of the image in {image_path} on this node",
-            "pull the image again; if that does not help, is the filesystem mounted here?",
-        )
-        return
-    reason = "is not there" if not os.path.isdir(image_path) else "is closed to users"
-    level = problem if not os.path.isdir(image_path) else note
-    yield level("file", f"{image_path} {reason}, so the image's file was not looked at")
+    missing = f"there is no file of the image in {image_path} on this node"
+    advice = "pull the image again; if that does not help, is the filesystem mounted here?"
+    if not os.path.isdir(image_path):
+        missing, advice = f"{image_path} is not there", "is its filesystem mounted here?"
+    yield problem("file", missing, advice)
 
 
 def filesystem_of(path: str, node: Node) -> str:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.root
 NAME = f"id:{IMAGE_ID}"
 NO_CAPABILITY = "0" * 16
 NO_HOME = (
-    f"shifterimg: your registry logins are not used: user {ALICE} has no entry in the passwd "
+    f"shifter doctor: your registry logins are not used: user {ALICE} has no entry in the passwd "
     "database\n"
 )
 
@@ -235,6 +235,19 @@ def test_python_packages_of_the_user_are_told(node, report):
 
     assert status == 0
     assert "come before the image's own" in by_subject(found, "python")[0]["text"]
+
+
+@pytest.mark.munge
+@pytest.mark.registry
+def test_an_image_that_the_gateway_does_not_know_is_one_problem(node, report, make_gateway, munged):
+    gateway = make_gateway()
+    node.configure(imageGateway=gateway.url, mungeSocketPath=munged)
+
+    found, status = report("doctor/none:1")
+
+    problems = [one for one in found["findings"] if one["level"] == "problem"]
+    assert (status, len(problems)) == (1, 1)
+    assert problems[0]["advice"] == "shifterimg pull docker:doctor/none:1 fetches an image"
 
 
 @pytest.mark.registry
