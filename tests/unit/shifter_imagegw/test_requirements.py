@@ -73,7 +73,7 @@ HELD_BY = {
         f"{UNIT}/rules/test_imports.py::test_a_failure_is_told_once_with_its_reason",
         f"{GATEWAY}/test_pull.py::test_a_failed_pull_can_be_repeated_at_once",
         "unit/shifter_cli/test_shifterimg.py"
-        "::test_failed_pull_gives_the_reason_on_stderr_and_exit_code_1",
+        "::test_failed_pull_gives_stage_and_reason_on_stderr_and_exit_code_1",
     ),
     20: (
         "a tool that fails fails the pull, and what is READY is whole",
