@@ -85,6 +85,8 @@ def _read_text(path: str) -> str | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
+        if not os.path.lexists(path):  # below another user's home, as `sudo -u` may leave it
+            return None
         raise LoginFileError(f"cannot read {path}: {error.strerror}") from error
     with open(descriptor, encoding="utf-8", errors="surrogateescape") as file:
         status = os.fstat(file.fileno())

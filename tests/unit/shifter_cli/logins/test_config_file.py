@@ -107,3 +107,26 @@ def test_a_file_of_somebody_else_is_refused(read, monkeypatch):
 def test_a_file_without_end_is_refused(read):
     with pytest.raises(LoginFileError, match="larger than 1 MiB"):
         read(" " * (1 << 21))
+
+
+@pytest.fixture
+def closed(monkeypatch):
+    """Nothing may be opened, by whatever rights the tests run with."""
+
+    def refuse(*_arguments, **_options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.open", refuse)
+
+
+def test_a_home_that_is_closed_to_the_user_has_no_logins(tmp_path, closed):
+    # Whose file is not even seen, as below root's home after `sudo -u`.
+    assert config_file.read(str(tmp_path / "closed/config.json")) == {}
+
+
+def test_a_file_that_is_seen_and_closed_is_an_error(tmp_path, request):
+    (tmp_path / "config.json").touch()
+    request.getfixturevalue("closed")
+
+    with pytest.raises(LoginFileError, match="Permission denied"):
+        config_file.read(str(tmp_path / "config.json"))
