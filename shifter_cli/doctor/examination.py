@@ -98,6 +98,7 @@ def _of_node(
         kind = "VFS"
     elif image_id is not None:
         found += node.file(config.image_path, image_id, here)
+    found += node.processor(record.architecture if record else "", os.uname().machine)
     found += node.kernel(kind, here, os.uname().release)
     found += node.loop_devices(kind, here)
     found += node.memory(request, here)

@@ -115,8 +115,8 @@ def _description(record: ImageRecord, reference: ImageReference) -> str:
 
 def _halves(text: str) -> tuple[str, str]:
     """What failed, and the hint in brackets at the end of it."""
-    before, bracket, hint = text.rpartition(" (")
-    return (before, hint.removesuffix(")")) if bracket else (text, "")
+    before, bracket, hint = text.replace("cannot inspect", "cannot find", 1).rpartition(" (")
+    return (before, hint.removesuffix(")")) if bracket else (hint, "")
 
 
 def _group(gid: int) -> str:

@@ -13,6 +13,8 @@ from shifter_runtime.request import Request
 
 _FORMATS = ("squashfs", "ext4", "xfs", "VFS")
 _MOUNTED = ("squashfs", "ext4", "xfs")
+# What OCI calls the machines of uname(2).
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm"}
 _OLDEST_KERNEL = (5, 12)
 
 
@@ -105,6 +107,18 @@ def _has_filesystem(name: str, node: Node, release: str) -> bool:
         return True
     listings = [node.text(f"lib/modules/{release}/modules.{one}") for one in ("dep", "builtin")]
     return any(f"/{name}.ko" in text for text in listings)
+
+
+def processor(architecture: str, machine: str) -> Iterator[Observation]:
+    """Whether programs of the image are for the processors of the node; both by their names."""
+    own = _ARCHITECTURES.get(machine, machine)
+    if not architecture or architecture in (own, machine):
+        return
+    yield problem(
+        "processor",
+        f"programs of the image are for {architecture}, this node has {own}",
+        f"use an image for {own}: many repositories have one under the same tag, or tags for each",
+    )
 
 
 def loop_devices(image_format: str, node: Node) -> Iterator[Observation]:

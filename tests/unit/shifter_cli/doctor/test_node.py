@@ -92,6 +92,20 @@ def test_loop_devices_in_use_are_counted(here, put):
     assert finding.text.startswith("1 loop device in use")
 
 
+@pytest.mark.parametrize(
+    ("architecture", "machine", "levels"),
+    [
+        ("amd64", "x86_64", []),
+        ("", "x86_64", []),
+        ("arm64", "x86_64", ["problem"]),
+        ("arm64", "aarch64", []),
+        ("ppc64le", "ppc64le", []),
+    ],
+)
+def test_an_image_for_other_processors_is_a_problem(architecture, machine, levels):
+    assert [one.level.value for one in node.processor(architecture, machine)] == levels
+
+
 # The image's file
 
 
