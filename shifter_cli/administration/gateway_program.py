@@ -45,7 +45,8 @@ class GatewayProgram:
 
     def hand_over(self, arguments: Sequence[str]) -> int:
         """Let it do the work on this terminal; its exit status."""
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by the caller
+            sys.stdout.flush()
         try:
             return subprocess.call([self.path, *arguments], env=self._environment())
         except OSError as error:

@@ -164,6 +164,8 @@ def _copy(source: Source, out: IO[bytes]) -> None:
 
 
 def _standard_output() -> IO[bytes]:
+    if sys.stdout is None:
+        raise ExportError("cannot write the archive: standard output is closed")
     return sys.stdout.buffer
 
 
