@@ -162,6 +162,7 @@ def test_the_page_of_an_image_shows_what_to_type(gateway, browser, pulled, eleme
         "#SBATCH --image=docker:lib/app:1",
         "sbatch --image=docker:lib/app:1 job.sh",
         "shifter --image=docker:lib/app:1",
+        "shifter --image=docker:lib/app:1 --entrypoint",
         f"shifter --image=id:{record.image_id}",
     }
 
