@@ -21,13 +21,16 @@ from typing import Any
 SET_UID = "/usr/bin/shifter"
 PLUGIN = "usr/lib64/shifter/shifter_slurm.so"
 SCRIPT_STEPS = ("after_install", "before_remove", "after_remove", "after_purge")
-_LICENSE = """\
+_LICENSES = """\
 {text}
 ----------------------------------------------------------------------------------------------
-{package} also carries these releases from PyPI, as they are. The text of each licence is in
-{site}, below NAME-VERSION.dist-info.
+{package} also carries what others have made:
 
-{table}"""
+{table}
+"""
+_TEXTS = """
+The text of each licence is in {site}, below NAME-VERSION.dist-info.
+"""
 
 
 class PackagingError(Exception):
@@ -101,7 +104,7 @@ def read(directory: Path, tree: Path, release: Release) -> list[Package]:
         files = sorted({file for pattern in fields["files"] for file in _matching(tree, pattern)})
         if not files:
             continue  # the plugin, or sshd, that nobody asked for
-        _write_copyright(directory.parent / "LICENSE", tree, name)
+        _write_copyright(directory.parent / "LICENSE", tree, name, fields.get("carries", []))
         files.append(f"/usr/share/doc/{name}/copyright")
         for file in files:
             if file in owner:
@@ -209,14 +212,15 @@ def _without_comments(script: Path) -> str:
     return "\n" + "".join(line for line in lines if not line.startswith("#")).lstrip()
 
 
-def _write_copyright(license_file: Path, tree: Path, package: str) -> None:
-    """Our licence, and what the environment of this package is made of."""
+def _write_copyright(license_file: Path, tree: Path, package: str, carried: list[str]) -> None:
+    """Our licence, and what the package has besides our own."""
     text = license_file.read_text()
     sites = list(tree.glob(f"usr/lib/{package}/lib/python3.*/site-packages"))
-    if sites:
-        table = "".join(sorted(_licenses(sites[0])))
-        site = f"/{sites[0].relative_to(tree)}"
-        text = _LICENSE.format(text=text, package=package, site=site, table=table)
+    table = [*carried, *(line for site in sites for line in sorted(_licenses(site)))]
+    if table:
+        text = _LICENSES.format(text=text, package=package, table="\n".join(table))
+    for site in sites:
+        text += _TEXTS.format(site=f"/{site.relative_to(tree)}")
     target = tree / f"usr/share/doc/{package}/copyright"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text)
@@ -232,7 +236,7 @@ def _licenses(site: Path) -> Iterator[str]:
         ]
         words = metadata.get("License-Expression") or ", ".join(classified)
         words = words or (metadata.get("License") or "unknown").partition("\n")[0]
-        yield f"{metadata['Name']} {metadata['Version']}: {words}\n"
+        yield f"{metadata['Name']} {metadata['Version']}: {words}"
 
 
 def _settle(tree: Path) -> None:
