@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -127,7 +128,11 @@ def _groups(
             make = wrong if must_be_host or gateway_config else skipped
             yield "Gateway of this host", iter([make("gateway", str(error))])
         else:
-            yield from _host_groups(program)
+            if os.access(program.config, os.R_OK):
+                yield from _host_groups(program)
+                return
+            words = f"{program.config} is for root and the gateway's account to read"
+            yield "Gateway of this host", iter([skipped("gateway", words)])
 
 
 def _node_groups(settings: Settings) -> Iterator[tuple[str, _Matters]]:

@@ -31,6 +31,15 @@ def become(config: GatewayConfig) -> None:
     os.setresuid(owner.st_uid, owner.st_uid, owner.st_uid)
 
 
+def elsewhere(config: GatewayConfig) -> str | None:
+    """The gateway's account, where this process is another's; None where it is the gateway's."""
+    directory = config.cache_directory
+    if not directory.exists() or os.access(directory, os.W_OK):
+        return None
+    owner = directory.stat().st_uid
+    return None if owner == os.geteuid() else accounts.name_of(owner) or f"uid {owner}"
+
+
 def _nearest(path: Path) -> Path:
     """`path`, or the directory on the way to it that is there."""
     return next(place for place in (path, *path.parents) if place.exists())

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -74,6 +75,19 @@ def test_what_a_gateway_s_program_finds_is_shown_as_its_own(run, gateway_program
 
     assert result.code == 2
     assert "Gateway of this host: disks\n  warning x: is full\n" in result.stdout
+
+
+def test_a_file_that_others_may_not_read_is_no_fault_of_the_host(run, gateway_program, monkeypatch):
+    gateway_program({"matters": []})
+    access = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: not path.endswith(".json") and access(path, mode)
+    )
+
+    result = run("check", "--gateway")
+
+    assert result.code == 0
+    assert "is for root and the gateway's account to read" in " ".join(result.stdout.split())
 
 
 @pytest.mark.parametrize("answer", [{}, [], {"matters": None}, 3])

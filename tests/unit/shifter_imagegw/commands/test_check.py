@@ -54,6 +54,20 @@ def test_a_host_that_has_all_it_needs_is_well(host):
     }  # fmt: skip
 
 
+def test_another_user_is_told_whose_sight_it_takes_to_see_more(host, monkeypatch):
+    access = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode, **_: not str(path).endswith("cache") and access(path, mode)
+    )
+
+    code, found, _ = host()
+
+    assert (code, found.keys()) == (0, {"file", "account"})
+    assert found["account"] == (
+        "skipped", "only root and the gateway's account (root) see how the rest is",
+    )  # fmt: skip
+
+
 def test_a_file_that_cannot_be_used_ends_it(host):
     code, found, _ = host(Platforms={})
 
