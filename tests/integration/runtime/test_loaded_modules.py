@@ -15,7 +15,11 @@ import pytest
 
 pytestmark = pytest.mark.root
 
-COMMON = {f"shifter_common.{name}" for name in ("errors", "keyvalue", "metadata", "reference")}
+# `defects` is for the last resort, which may come when the image is the root: then nothing may be
+# looked for any more.
+COMMON = {
+    f"shifter_common.{name}" for name in ("defects", "errors", "keyvalue", "metadata", "reference")
+}
 ALWAYS = {
     *("shifter_common", *COMMON),
     *("shifter_runtime", "shifter_runtime.bundle"),
