@@ -18,6 +18,7 @@ from shifter_runtime.config import RuntimeConfig
 from shifter_runtime.request import Request
 
 DEFAULT_FORMAT = "squashfs"
+_PATIENCE = 30.0  # seconds for each answer of a gateway that the site would wait for for ever
 _OF_GATEWAY = ("image", "gateway")
 _LOOKED_UP = ("shifterimg: ", "ERROR: ", "cannot use image ")  # what a launch says of a lookup
 _STAYING = "Failed to switch to working dir: "
@@ -63,6 +64,7 @@ class Examination:
 def examine(session: Session, words: Sequence[str], say: Callable[[str], None]) -> Examination:
     """Look at everything; `words` are what would follow `shifter`."""
     config = session.config
+    session.patience = config.gateway_timeout or _PATIENCE
     request = launch.understand(words, os.environ, config)
     say("asking the image gateway")
     record, findings = gateway.ask(session, request.reference)
