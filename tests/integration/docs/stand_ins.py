@@ -39,21 +39,15 @@ def push_all(cluster: Cluster, private: Registry) -> None:
     base = layer(*_base())
     env = {"Env": [f"PATH={_PATH}"], "Cmd": ["/bin/bash"]}
     python = {"Env": [f"PATH={_PATH}", "PYTHON_VERSION=3.12.8"], "Cmd": ["python3"]}
-    tool = env | {
-        "Env": [*env["Env"], "TOOL_DATA=/opt/tool/data"],
-        "Entrypoint": ["/usr/local/bin/tool"],
-        "Cmd": ["--help"],
-        "WorkingDir": "/opt/tool",
-        "Labels": {"org.opencontainers.image.version": "1.4"},
-    }
+    git = env | {"Entrypoint": ["git"], "Cmd": ["--help"], "WorkingDir": "/git"}
+    tool = env | {"Entrypoint": ["tool"]}
     for name in ("ubuntu:24.04", "ubuntu:22.04"):
         cluster.push_image(name, [base], env)
     cluster.push_image("python:3.12", [base, layer(*_python())], python)
-    tool_layers = [base, layer(*_tool())]
-    cluster.push_image("biocontainers/tool:1.4", tool_layers, tool)
-    cluster.push_image("biocontainers/tool:1.3", tool_layers, tool)
+    for version in ("2.47.1", "2.47.2"):
+        cluster.push_image(f"alpine/git:{version}", [base, layer(*_git(version))], git)
     with inside(cluster.node("ctl").pid):
-        private.push("lab/tool:1.4", [*tool_layers, layer(("opt/tool/private", b""))], tool)
+        private.push("lab/tool:1.4", [base, layer(*_tool())], tool)
 
 
 def start_private_registry(cluster: Cluster) -> Registry:
@@ -124,16 +118,17 @@ def _python() -> Entries:
             continue
         content = None if path.is_dir() else path.read_bytes()
         entries.append((str(path).lstrip("/"), content))
+    entries.append(("usr/local/bin/python3", "-> ../../bin/python3"))
     return entries + list(_programs(["/usr/bin/python3"]))
 
 
+def _git(version: str) -> Entries:
+    script = f"#!/bin/sh\necho git version {version}\n"
+    return [("usr/bin/git", script.encode()), ("git", None)]
+
+
 def _tool() -> Entries:
-    script = b'#!/bin/sh\necho "tool 1.4: $*"\n'
-    data = b"reference\n"
-    return [
-        ("usr/local/bin/tool", script), ("opt/tool", None), ("opt/tool/data", None),
-        ("opt/tool/data/genome", data),
-    ]  # fmt: skip
+    return [("usr/local/bin/tool", b'#!/bin/sh\necho "tool 1.4: $*"\n')]
 
 
 def _programs(paths: Sequence[str]) -> Iterator[tuple[str, Any]]:
@@ -159,6 +154,6 @@ class Home:
             home = self.cluster.home(user)
             script = (
                 f"cd {home} && rm -rf ./* .udiRoot .docker .config && mkdir data results"
-                " && rm -rf /global/scratch/tools && printf 'one\\ntwo\\n' >data/words"
+                " && rm -f /global/scratch/tools.squashfs && printf 'one\\ntwo\\n' >data/words"
             )
             self.cluster.output("ctl", "sh", "-c", script, user=user)
