@@ -90,6 +90,7 @@ def run(config_path: str, words: list[str], variables: dict[str, str], ignored: 
     step("take the image that the job was prepared with" if pinned else "look up the image")
     image = _open_image(image_id, user, request, kept, config)
     image.require_readable_by(user)
+    say(f"image {request.reference} is {image.path}")
     if image.metadata.unknown_keys:
         say(f"ignored in the image's metadata: {', '.join(image.metadata.unknown_keys)}")
     step("open the image")
@@ -114,6 +115,7 @@ def run(config_path: str, words: list[str], variables: dict[str, str], ignored: 
             _show_plan(plan, request, image, config, command, directory, modules)
             _tell_timing(request, steps)
             return 0
+        say(f"making a container in {len(plan.operations)} steps, which --dry-run lists")
         _build(plan, user, request, step)
     step("enter the container")
     identity.become(user)
@@ -131,6 +133,7 @@ def run(config_path: str, words: list[str], variables: dict[str, str], ignored: 
         if module.user_hook:
             _run_user_hook(module, config)
             step(f"run the userhook of module {module.name}")
+    say(f"running {command[0]}")
     _tell_timing(request, steps)
     return process.replace(command, environment, ignored=ignored)
 

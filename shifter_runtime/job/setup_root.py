@@ -22,7 +22,7 @@ from shifter_runtime.job.caller import (
     show,
     take_known_surroundings,
 )
-from shifter_runtime.job.joining import NODE
+from shifter_runtime.job.joining import NODE, called
 from shifter_runtime.operations.closed_root import CloseRoot
 from shifter_runtime.operations.root import SealRoot
 from shifter_runtime.operations.tree import WriteFile
@@ -100,6 +100,11 @@ def run(config_path: str, words: list[str]) -> None:
         has_sshd=bool(chosen.ssh_key),
     )
     preparing.prepare(container, plan, config)
+    if chosen.verbose:
+        _say(
+            f"the container for {called(chosen.job)} is prepared for user {user.name}, "
+            f"of {image.path}, in {len(plan.operations)} steps"
+        )
 
 
 def _add_last(plan: plans.Plan, operations: list[Operation]) -> None:

@@ -39,6 +39,8 @@ HELD = {
     ("shifterimg", "70"): _ENDS,
     ("shifter-admin", "0"): f"{_ADMIN}::test_a_good_file_is_explained_key_by_key",
     ("shifter-admin", "1"): f"{_ADMIN}::test_what_is_wrong_with_a_file_is_told_with_its_line",
+    ("shifter-admin", "2"): "unit/shifter_cli/administration/test_check.py"
+    "::test_what_a_gateway_s_program_finds_is_shown_as_its_own",
     ("shifter-admin", "3"): f"{_ADMIN}::test_names_that_nobody_knows_have_a_status_of_their_own",
     ("shifter-admin", "130"): _ENDS,
     ("shifter-admin", "70"): _ENDS,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 
@@ -90,7 +91,8 @@ def test_a_value_in_the_place_of_the_program_is_told_how_it_is_given(node, words
 
     done = node.run(*words)
 
-    assert (done.returncode, done.stderr) == (127, f"shifter: {said}\n")
+    assert done.returncode == 127
+    assert done.stderr.splitlines()[-1] == f"shifter: {said}"
 
 
 def test_the_program_is_found_by_the_path_of_the_image(node):
@@ -250,3 +252,16 @@ def test_an_unknown_option_shows_the_usage_and_fails(node):
 def _script(path, text):
     path.write_text(text)
     path.chmod(0o755)
+
+
+def test_verbose_tells_what_is_done_in_its_order(node):
+    quiet, told = node.run("true"), node.run("-v", "true")
+
+    assert (quiet.returncode, quiet.stderr) == (0, "")
+    assert told.returncode == 0
+    lines = told.stderr.splitlines()
+    assert lines[0] == f"shifter: image id:{IMAGE_ID} is {node.images}/{IMAGE_ID}.squashfs"
+    assert re.fullmatch(
+        r"shifter: making a container in \d+ steps, which --dry-run lists", lines[1]
+    )
+    assert lines[2:] == ["shifter: running true"]
