@@ -49,6 +49,24 @@ def test_no_message_is_on_the_page_twice():
     assert not twice
 
 
+# Names, which keep their capital; and two sentences that are the original's and the system's.
+NAMES = {"FORMAT", "GPUs", "MongoDB", "MongoDBURI", "Redis", "Slurm", "TLS", "TYPE"}
+NAMES |= {"Broker", "ConverterOptions", "DefaultImageFormat", "DefaultOstCount", "KeyFile"}
+NAMES |= {"Platforms", "WebPage", "WebUrl"}
+NOT_OURS = ("Failed to switch to working dir: ", "No such file or directory")
+
+
+def test_messages_have_one_voice(said):
+    """Lower case, no full stop, nobody shouts or says please."""
+    ours = [text for text in said if not text.startswith(NOT_OURS)]
+
+    shouting = {text for text in ours if text.endswith((".", "!")) or "please" in text.split()}
+    capital = {text for text in ours if text[0].isupper()}
+
+    assert shouting == set()
+    assert {t for t in capital if re.match("[A-Za-z]+", t)[0] not in NAMES} == set()
+
+
 @pytest.mark.parametrize(
     ("heading", "messages", "words"),
     [pytest.param(*section, id=section[0]) for section in sections(PAGE) if section[1]],
