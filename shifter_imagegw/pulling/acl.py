@@ -41,7 +41,9 @@ def run(
     lease.hold(image_id)
     delivery.shut_out_others(image_id, lease.claim.worker)
     lease.enter(PullState.TRANSFER, "Changing who may use the image")
-    before, wanted = _lists_of(_image(catalog, job)), acl_of(job)
+    image = _image(catalog, job)
+    before, wanted = _lists_of(image), acl_of(job)
+    _require_meant(job, image, wanted)
     safe = common(before, wanted, or_else=_NOBODY if job.puller is None else job.puller)
     metadata = _Metadata(lease, delivery, image_id, is_used=not environment.get(NO_ACL_IN_METADATA))
     if safe != before or safe == wanted:
@@ -110,6 +112,19 @@ def _image(catalog: Catalog, job: ImageRecord) -> ImageRecord:
         f"cannot change who may use {job.image_type}:{job.pull_tag}: it is not on {job.system} any "
         "more"
     )
+
+
+def _require_meant(job: ImageRecord, image: ImageRecord, wanted: Acl) -> None:
+    """Raise where the image has gone since the change was asked for, and come again.
+
+    Lists that were allowed for one owner's image say nothing of another's; who owns the image is
+    in them, and last (`access.asked_by`). A private one is opened to nobody who is not named.
+    """
+    name = f"{job.image_type}:{job.pull_tag}"
+    if image.private and not wanted:
+        raise PullError(f"cannot change who may use {name}: it is private in its registry by now")
+    if wanted and image.puller is not None and wanted.users[-1:] != (image.puller,):
+        raise PullError(f"cannot change who may use {name}: it has another owner by now")
 
 
 def _lists_of(record: ImageRecord) -> Acl:

@@ -51,11 +51,7 @@ class AclChanges:
         # Looked for first: a change that ends between the two looks is seen as done.
         job = self._catalog.find_pull(system.name, image.image_type, _name_of(image))
         image = self._images.required(system, reference, caller)
-        if not access.may_expire(image, caller, system):
-            raise NotPermittedError(
-                f"who may use {reference} is set by who pulled or imported it first, or by an "
-                f"administrator of {system.name}"
-            )
+        _require_permitted(system, reference, image, caller)
         wanted = self._wanted(system, reference, image, caller, asked, public=public)
         if job is not None and job.is_in_flight:
             if job.kind is not JobKind.ACL:
@@ -70,6 +66,17 @@ class AclChanges:
             if failure is not None:
                 return failure
         return self._start(system, image, caller, wanted)
+
+    def require_repeatable(self, system: SystemConfig, job: ImageRecord, caller: Caller) -> None:
+        """Raise where `caller` would be refused a change by now that was allowed once.
+
+        The image may have gone since and come again, as somebody else's or as a private one.
+        """
+        image = self._images.required(system, ImageReference("id", job.acl_image or ""), caller)
+        reference = ImageReference(job.image_type, job.pull_tag)
+        _require_permitted(system, reference, image, caller)
+        asked = acl_of(job)
+        self._wanted(system, reference, image, caller, asked, public=not asked)
 
     def _wanted(
         self,
@@ -155,6 +162,16 @@ class AclChanges:
         if job.kind is not JobKind.ACL:
             return _waiting(image, "Waiting for a pull of the same name")
         return dataclasses.replace(job, image_id=image.image_id, tags=image.tags)
+
+
+def _require_permitted(
+    system: SystemConfig, reference: ImageReference, image: ImageRecord, caller: Caller
+) -> None:
+    if not access.may_expire(image, caller, system):
+        raise NotPermittedError(
+            f"who may use {reference} is set by who pulled or imported it first, or by an "
+            f"administrator of {system.name}"
+        )
 
 
 def _waiting(image: ImageRecord, message: str) -> ImageRecord:

@@ -13,6 +13,7 @@ from shifter_imagegw.config import GatewayConfig, SystemConfig
 from shifter_imagegw.errors import JobEndedError, NoSuchJobError, NotPermittedError
 from shifter_imagegw.records import ImageRecord, JobKind, PullState
 from shifter_imagegw.rules import access
+from shifter_imagegw.rules.acls import AclChanges
 from shifter_imagegw.rules.auth import Caller
 from shifter_imagegw.rules.jobs import Jobs
 
@@ -36,12 +37,14 @@ class JobControl:
         config: GatewayConfig,
         catalog: Catalog,
         jobs: Jobs,
+        acls: AclChanges,
         seal: Seal,
         clock: Callable[[], float],
     ) -> None:
         self._config = config
         self._catalog = catalog
         self._jobs = jobs
+        self._acls = acls
         self._seal = seal
         self._clock = clock
 
@@ -68,11 +71,7 @@ class JobControl:
         """Have a job done anew that has failed, or that is stuck."""
         job = self._required(system, reference, caller, "requeue")
         noun = _NOUNS[job.kind].format(reference)
-        is_admin = access.is_admin(caller, system)
-        if job.is_import and not (is_admin or access.may_import(caller, self._config)):
-            raise NotPermittedError(
-                f"{noun} cannot be repeated: you may not import images any more"
-            )
+        self._require_still_permitted(system, job, caller, noun)
         sealed = None
         if job.state is PullState.FAILURE:
             self._jobs.quotas.require_turn(system, caller)
@@ -89,6 +88,25 @@ class JobControl:
         is_removal = job.kind is JobKind.REMOVAL
         state = PullState.EXPIRING if is_removal else PullState.PENDING
         return dataclasses.replace(job, state=state, status_message=None)
+
+    def _require_still_permitted(
+        self, system: SystemConfig, job: ImageRecord, caller: Caller, noun: str
+    ) -> None:
+        """A job was allowed when it was asked for; what it would change may be another's by now."""
+        if job.kind is JobKind.ACL:
+            self._acls.require_repeatable(system, job, caller)
+        if not job.is_import:
+            return
+        is_admin = access.is_admin(caller, system)
+        if not (is_admin or access.may_import(caller, self._config)):
+            raise NotPermittedError(
+                f"{noun} cannot be repeated: you may not import images any more"
+            )
+        ready = self._catalog.find_ready(system.name, job.image_type, job.pull_tag)
+        if ready is not None and not access.may_expire(ready, caller, system):
+            raise NotPermittedError(
+                f"{noun} cannot be repeated: an image of somebody else has that name by now"
+            )
 
     def _required(
         self, system: SystemConfig, reference: ImageReference, caller: Caller, verb: str

@@ -69,7 +69,7 @@ class Service:
         self._jobs = Jobs(config, catalog, clock, nudge)
         self._imports = Imports(config, catalog, self._jobs)
         self.acls = AclChanges(config, catalog, self.images, self._jobs, clock)
-        self.job_control = JobControl(config, catalog, self._jobs, self._seal, clock)
+        self.job_control = JobControl(config, catalog, self._jobs, self.acls, self._seal, clock)
 
     def system(self, name: str) -> SystemConfig:
         try:

@@ -214,3 +214,24 @@ def test_lists_that_have_nobody_in_common_let_in_who_changes_them():
     one, other = Acl(users=(1,)), Acl(groups=(1,))
 
     assert common(one, other, or_else=9) == Acl(users=(9,))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "image", "words"),
+    [
+        (Acl(users=(OLD, NEW)), {}, "it has another owner by now"),
+        (Acl(users=(OWNER, NEW)), {}, "it has another owner by now"),
+        (Acl(groups=(5,)), {}, "it has another owner by now"),
+        (Acl(), {"private": True}, "it is private in its registry by now"),
+    ],
+)
+def test_lists_that_were_meant_for_another_image_of_that_content_are_not_set(
+    catalog, delivery, start, wanted, image, words
+):
+    before = Acl(users=(OWNER,))
+    job = start(before, wanted, **image)
+
+    with pytest.raises(PullError, match=words):
+        run(job, catalog, delivery)
+
+    assert (in_record(catalog), in_metadata(delivery)) == (before, before)

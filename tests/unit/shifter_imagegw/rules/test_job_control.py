@@ -5,6 +5,7 @@ import pytest
 
 from shifter_common.reference import ImageReference
 from shifter_imagegw.errors import (
+    ImageNotFoundError,
     JobEndedError,
     LeaseLostError,
     NoSuchJobError,
@@ -238,4 +239,56 @@ def test_who_may_not_import_any_more_repeats_no_import(gateway):
 
     with pytest.raises(NotPermittedError, match="may not import images any more"):
         requeue(gateway, reference=TOOL)
+    assert requeue(gateway, ADMIN, TOOL).state is PullState.PENDING
+
+
+def remove(gateway):
+    gateway.service.expire(gateway.system, APP, ADMIN)
+    gateway.catalog.finish_expire(gateway.claim())
+
+
+@pytest.mark.parametrize(("asked", "public"), [(Acl(users=(1002,)), False), (Acl(), True)])
+def test_a_change_of_lists_is_not_repeated_on_an_image_that_is_anothers_by_now(
+    gateway, asked, public
+):
+    pull(gateway)
+    gateway.work()
+    gateway.service.acls.change(gateway.system, APP, ALICE, asked, public=public)
+    cancel(gateway)
+    remove(gateway)
+    pull(gateway, BOB, Acl(users=(7,)))
+    gateway.work()
+
+    with pytest.raises((NotPermittedError, ImageNotFoundError)):
+        requeue(gateway)
+
+    assert gateway.claim() is None
+
+
+def test_an_image_that_is_private_by_now_is_opened_to_nobody_by_repeating(gateway):
+    pull(gateway)
+    gateway.work()
+    gateway.service.acls.change(gateway.system, APP, ALICE, Acl(), public=True)
+    cancel(gateway)
+    pull(gateway, BOB, tag="same:1")
+    gateway.work(private=True)
+
+    with pytest.raises(NotPermittedError, match="docker:app:1 is private in its registry"):
+        requeue(gateway)
+
+
+def test_an_import_is_not_repeated_over_an_image_of_somebody_else(gateway_with):
+    gateway = gateway_with(ImportUsers=["alice", "bob"])
+    importing(gateway)
+    gateway.work_badly("no space")
+    new = NewPull(
+        system="mycluster", image_type="custom", pull_tag="tool:1", format="squashfs",
+        puller=1002, source_path="/home/bob/x", source_format="auto",
+    )  # fmt: skip
+    gateway.catalog.add_pull(new, gateway.clock.now)
+    gateway.work()
+
+    with pytest.raises(NotPermittedError, match="an image of somebody else has that name by now"):
+        requeue(gateway, reference=TOOL)
+
     assert requeue(gateway, ADMIN, TOOL).state is PullState.PENDING
