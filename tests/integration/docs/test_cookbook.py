@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -108,7 +109,8 @@ def closure(names):
 
 
 def links_to_alternatives():
-    for directory in ("/usr/bin", "/usr/lib/x86_64-linux-gnu", "/usr/include"):
+    libraries = f"/usr/lib/{os.uname().machine}-linux-gnu"
+    for directory in ("/usr/bin", libraries, "/usr/include"):
         for path in Path(directory).glob("*"):
             if path.is_symlink() and str(path.readlink()).startswith("/etc/alternatives/"):
                 yield path
