@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import http.client
 import os
 import re
+import stat
 import time
 from collections.abc import Callable, Iterator
 from typing import IO
@@ -72,6 +74,8 @@ class Source:
             try:
                 for piece in self._from(done):
                     done, tries = done + len(piece), 0
+                    if done > self.size:
+                        break
                     self._watch(done, self.size)
                     yield piece
             except (OSError, http.client.HTTPException) as error:
@@ -122,7 +126,7 @@ class Source:
 
     def _size(self, opened: Download) -> int:
         length = opened.header("Content-Length")
-        if not length.isdigit():
+        if not (length.isascii() and length.isdigit()):
             raise ExportError(
                 f"cannot export {self.reference}: the gateway does not say how large it is"
             )
@@ -137,7 +141,10 @@ def _is_passing(error: ShifterError) -> bool:
 def _version(opened: Download) -> str:
     """Another one where the bytes may be others."""
     tag = opened.header("ETag").strip('"')
-    return tag if _WORD.fullmatch(tag) else opened.header("X-Shifter-Id")[:_SHORT_ID]
+    if _WORD.fullmatch(tag):
+        return tag
+    # It is going to be part of a file's name.
+    return re.sub(r"\W", "_", opened.header("X-Shifter-Id")[:_SHORT_ID], flags=re.ASCII)
 
 
 @contextlib.contextmanager
@@ -149,7 +156,7 @@ def partial_file(target: str, source: Source) -> Iterator[IO[bytes]]:
     folder, name = os.path.split(os.path.abspath(target))
     path = os.path.join(folder, f".{name}.{source.version}.partial")
     try:
-        opened = open(path, "ab+")  # noqa: SIM115
+        opened = _opened(path)
     except OSError as error:
         raise ExportError(f"cannot export to {target!r}: {error.strerror}") from error
     with opened as partial:
@@ -163,6 +170,31 @@ def partial_file(target: str, source: Source) -> Iterator[IO[bytes]]:
             partial.truncate(0)
             partial.seek(0)
         yield partial
+
+
+def _opened(path: str) -> IO[bytes]:
+    """A new file, or one that an earlier try has left.
+
+    Others may make files in the folder, too: of theirs nothing is taken for the image's beginning,
+    and no link or pipe is written to.
+    """
+    try:
+        return _open(path, os.O_EXCL)
+    except FileExistsError:
+        opened = _open(path)
+    status = os.fstat(opened.fileno())
+    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.getuid():
+        opened.close()
+        raise PermissionError(
+            errno.EPERM,
+            f"{path} is there, and not yours: have it removed, or choose another folder",
+        )
+    return opened
+
+
+def _open(path: str, more_flags: int = 0) -> IO[bytes]:
+    careful = more_flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    return open(path, "ab+", opener=lambda path, flags: os.open(path, flags | careful, 0o666))
 
 
 def fetch(source: Source, partial: IO[bytes], target: str) -> None:

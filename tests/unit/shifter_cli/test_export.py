@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import stat
 import tarfile
 
@@ -174,6 +175,54 @@ def test_version_that_would_lead_elsewhere_is_not_made_part_of_a_name(
     run("export", "x:1", str(target))
 
     assert files_beside(target) == [f".x.squashfs.{ID[:12]}.partial"]
+
+
+@pytest.mark.parametrize("image_id", ["../../../../x", "a/b", "x\x1b[2J"])
+def test_id_that_would_lead_elsewhere_is_not_made_part_of_a_name(image_id, run, gateway, target):
+    target.parent.joinpath(".x.squashfs.").mkdir()  # as a way through
+    gateway.answer_raw(answer(FILE[:1000], length=SIZE, image_id=image_id))
+
+    run("export", "x:1", str(target))
+
+    names = [name for name in files_beside(target) if name != ".x.squashfs."]
+    assert len(names) == 1
+    assert re.fullmatch(r"\.x\.squashfs\.\w+\.partial", names[0])
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "foreign"])
+def test_what_others_left_beside_it_is_not_taken_for_its_beginning(
+    kind, run, gateway, target, monkeypatch
+):
+    partial = target.parent / f".x.squashfs.{ID[:12]}.partial"
+    other = target.parent / "other"
+    other.write_bytes(b"mine")
+    if kind == "link":
+        partial.symlink_to(other)
+    elif kind == "pipe":
+        os.mkfifo(partial)
+    else:
+        partial.write_bytes(FILE[:500])
+        user = os.getuid() + 1
+        monkeypatch.setattr("shifter_cli.downloads.os.getuid", lambda: user)
+    gateway.answer_raw(answer(FILE))
+
+    result = run("export", "x:1", str(target))
+
+    assert result.code == 1
+    assert "cannot export to" in result.stderr
+    assert (other.read_bytes(), target.exists()) == (b"mine", False)
+
+
+def test_no_more_is_written_than_the_gateway_has_announced(run, gateway, target):
+    head = answer(b"").replace(b"Length: 0", b"Length: 4096\r\nTransfer-Encoding: chunked")
+    chunk = b"%x\r\n%s\r\n" % (SIZE, FILE)
+    gateway.answer_raw(head + 20 * chunk + b"0\r\n\r\n")
+
+    result = run("export", "x:1", str(target))
+
+    assert result.code == 1
+    assert not target.exists()
+    assert sum(path.stat().st_size for path in target.parent.iterdir()) <= SIZE
 
 
 def test_image_that_became_another_on_the_way_is_not_mixed(run, gateway, target):
