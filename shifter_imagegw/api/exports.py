@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from http import HTTPStatus
 
@@ -21,12 +22,15 @@ from shifter_imagegw.rules.exports import ExportedFile
 
 _CHUNK = 1 << 20  # bytes
 _MOST_LONG, _MOST_OTHER = 16, 2  # of each process
+_MOST_EACH = 4  # of them to one user, who may be reading as slowly as can be
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 _turns = {
     True: threading.BoundedSemaphore(_MOST_LONG),
     False: threading.BoundedSemaphore(_MOST_OTHER),
 }
+_users: Counter[int] = Counter()  # to whom files are being sent
+_counting = threading.Lock()
 
 exports = Blueprint("exports", __name__)
 
@@ -38,16 +42,16 @@ def export(system: str, image_type: str, tag: str) -> Response:
     reference = ImageReference.checked(image_type, tag)
     exported = asking.service().exports.open(where, reference, caller)
     try:
-        return _answer(exported)
+        return _answer(exported, caller.uid)
     except BaseException:
         exported.file.close()
         raise
 
 
-def _answer(exported: ExportedFile) -> Response:
+def _answer(exported: ExportedFile, uid: int) -> Response:
     span = _span(exported)
     first, end = span or (0, exported.size)
-    sending = _Sending(exported, first, end) if request.method != "HEAD" else ()
+    sending = _Sending(exported, uid, first, end) if request.method != "HEAD" else ()
     response = Response(
         sending,
         status=HTTPStatus.OK if span is None else HTTPStatus.PARTIAL_CONTENT,
@@ -71,12 +75,15 @@ def _answer(exported: ExportedFile) -> Response:
 class _Sending(Iterator[bytes]):
     """The bytes of a file from `first` to before `end`; the server closes it if it stops before."""
 
-    def __init__(self, exported: ExportedFile, first: int, end: int) -> None:
+    def __init__(self, exported: ExportedFile, uid: int, first: int, end: int) -> None:
         self._file = exported.file
+        self._uid = uid
         self._left = end - first
         self._turns = _turns[long_answers.are_allowed()]
-        if not self._turns.acquire(blocking=False):
-            raise TooManyExportsError("the gateway is sending many images just now: try again")
+        with _counting:
+            if _users[uid] >= _MOST_EACH or not self._turns.acquire(blocking=False):
+                raise TooManyExportsError("the gateway is sending many images just now: try again")
+            _users[uid] += 1
         self._is_open = True
         self._file.seek(first)
 
@@ -93,6 +100,10 @@ class _Sending(Iterator[bytes]):
             self._is_open = False
             self._file.close()
             self._turns.release()
+            with _counting:
+                _users[self._uid] -= 1
+                if not _users[self._uid]:
+                    del _users[self._uid]
 
 
 def _span(exported: ExportedFile) -> tuple[int, int] | None:

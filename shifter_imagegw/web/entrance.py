@@ -59,6 +59,8 @@ class Entrance:
         where = self._system(system)
         if request.method == "HEAD":  # who only looks whether there is a page has not come yet
             return Response(content_type="text/html")
+        if "prefetch" in request.headers.get("Sec-Purpose", ""):  # nor has who may come soon
+            return Response(status=HTTPStatus.SERVICE_UNAVAILABLE)
         session = self._visits.enter(where, request.args.get("ticket", ""))
         # No redirect: where another site's page holds the link, the browser would follow that
         # without the cookie, as it is for requests of this site's own.

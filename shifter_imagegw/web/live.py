@@ -7,6 +7,7 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 from __future__ import annotations
 
 import dataclasses
+import threading
 import time
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
@@ -17,7 +18,10 @@ from shifter_imagegw.api import long_answers
 
 _LOOK_SECONDS = 1.0
 _STREAM_SECONDS = 300.0  # the browser then asks again, with a session that may have ended
+_MOST = 32  # at a time, of each process: exports need threads of the same kind
 _SILENT_SECONDS = 15.0  # proxies let go of connections on which nothing is said; times grow old
+
+_turns = threading.BoundedSemaphore(_MOST)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,10 +34,11 @@ class Watch:
 
 def answer(watch: Watch) -> Response:
     """A stream, or word that there is none to be had here: the page then asks now and then."""
-    if not long_answers.are_allowed():
+    if not long_answers.are_allowed() or not _turns.acquire(blocking=False):
         return Response(status=HTTPStatus.NO_CONTENT)
     events = stream(watch, time.monotonic, long_answers.pause)
     response = Response(events, content_type="text/event-stream")
+    response.call_on_close(_turns.release)
     response.headers["Cache-Control"] = "no-store, no-transform"
     response.headers["X-Accel-Buffering"] = "no"  # nginx would keep events until it has many
     return response

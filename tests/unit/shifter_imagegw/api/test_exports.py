@@ -162,19 +162,34 @@ def test_head_tells_the_size_and_sends_nothing(gateway, image):
 
 @pytest.mark.parametrize(("is_long", "most"), [(True, 16), (False, 2)])
 def test_few_are_sent_at_a_time_and_each_that_ends_makes_room(gateway, image, is_long, most):
-    def begin():
+    def begin(uid=1000):
+        by = f"user{uid}:{uid}:{uid}"
         if not is_long:
-            return export(gateway, buffered=False)
+            return export(gateway, buffered=False, by=by)
         with long_answers.allowed():
-            return export(gateway, buffered=False)
+            return export(gateway, buffered=False, by=by)
 
-    under_way = [begin() for _ in range(most)]
+    under_way = [begin(2000 + number // 4) for number in range(most)]
     refused = begin()
     assert (refused.status_code, refused.headers["Retry-After"]) == (429, "10")
     for answer in under_way:
         answer.close()
 
     assert begin().data == CONTENT
+
+
+def test_nobody_who_reads_slowly_keeps_all_others_waiting(gateway, image):
+    def begin(by):
+        with long_answers.allowed():
+            return export(gateway, buffered=False, by=by)
+
+    under_way = [begin("slow:2000:2000") for _ in range(4)]
+
+    assert begin("slow:2000:2000").status_code == 429
+    assert begin("alice:1001:1001").data == CONTENT
+    for answer in under_way:
+        answer.close()
+    assert begin("slow:2000:2000").data == CONTENT
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,24 @@ def test_there_is_one_where_threads_are_there_for_it(gateway, browser):
     assert "app:" in second
 
 
+def test_streams_leave_threads_for_files(gateway, browser):
+    browser.log_in()
+
+    def watch():
+        with long_answers.allowed():
+            return browser.get("queue/events", buffered=False)
+
+    watched = [watch() for _ in range(long_answers.THREADS)]
+    found = [answer.status_code for answer in watched]
+    for answer in watched:
+        answer.close()
+
+    assert found == 32 * [200] + 16 * [204]
+    last = watch()
+    last.close()
+    assert last.status_code == 200
+
+
 @pytest.mark.parametrize(
     ("request_", "is_long"),
     [

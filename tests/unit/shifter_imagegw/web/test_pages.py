@@ -342,6 +342,16 @@ def test_who_only_looks_at_a_link_does_not_use_it_up(gateway, browser):
     assert browser.client.get(path).status_code == 200
 
 
+@pytest.mark.parametrize("purpose", ["prefetch", "prefetch;prerender"])
+def test_a_browser_that_loads_a_link_in_advance_does_not_use_it_up(gateway, browser, purpose):
+    path = gateway.request("POST", "/api/web/mycluster/").json["url"].partition("localhost")[2]
+
+    answer = browser.client.get(path, headers={"Sec-Purpose": purpose})
+
+    assert (answer.status_code, "Set-Cookie" in answer.headers) == (503, False)
+    assert browser.client.get(path).status_code == 200
+
+
 def test_the_cookie_is_for_this_system_and_no_script(browser):
     cookie = browser.log_in().headers["Set-Cookie"]
 
