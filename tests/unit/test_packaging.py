@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -64,3 +65,27 @@ def test_all_that_pyproject_asks_for_is_pinned():
 
     assert names
     assert names - pinned("client") - pinned("gateway") == set(), "run packaging/pin"
+
+
+def test_root_makes_nothing_where_the_gateways_account_can_leave_links(tmp_path):
+    calls, programs = tmp_path / "calls", tmp_path / "bin"
+    programs.mkdir()
+    for name in ("getent", "install", "mkdir", "runuser", "systemctl", "useradd"):
+        (programs / name).write_text(f'#!/bin/sh\necho {name} "$@" >>{calls}\n')
+        (programs / name).chmod(0o755)
+    script = (PACKAGING / "scripts/shifter-imagegw").read_text()
+    script = script.replace("/var/lib/shifter", "$PLACE").replace("/run/systemd", "/nonexistent")
+
+    subprocess.run(
+        ["/bin/sh", "-ec", f"{script}\nafter_install first"], check=True,
+        env={"PATH": f"{programs}:/usr/bin:/bin", "PLACE": "/nonexistent/shifter"},
+    )  # fmt: skip
+
+    made = [line for line in calls.read_text().splitlines() if "/nonexistent/shifter" in line]
+    assert made == [
+        "install -d -o shifter -g shifter -m 0755 /nonexistent/shifter",
+        *(
+            f"runuser -u shifter -- mkdir -m {mode} /nonexistent/shifter/{name}"
+            for name, mode in (("images", "0755"), ("cache", "0700"), ("expand", "0700"))
+        ),
+    ]
