@@ -13,7 +13,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from shifter_cli.session import Session
-from shifter_common.reference import IMAGE_TYPES
+from shifter_common.errors import InvalidReferenceError
+from shifter_common.reference import IMAGE_TYPES, ImageReference
 
 _FRESH = 60.0  # seconds that the gateway is not asked again
 _PATIENCE = 2.0  # seconds for its answer
@@ -62,11 +63,25 @@ def _images(session: Session) -> list[str]:
         return kept
     session.patience = _PATIENCE
     names = sorted(
-        {f"{one.image_type}:{tag}" for one in session.gateway.images() for tag in one.tags}
+        {
+            f"{one.image_type}:{tag}"
+            for one in session.gateway.images()
+            for tag in one.tags
+            if _is_name(one.image_type, tag)
+        }
     )
     if path is not None:
         _write(path, names)
     return names
+
+
+def _is_name(image_type: str, tag: str) -> bool:
+    """Whether an image may be called so: bash would run what else stands in the line."""
+    try:
+        ImageReference.checked(image_type, tag)
+    except InvalidReferenceError:
+        return False
+    return True
 
 
 def _cache_path(system: str) -> str | None:

@@ -210,6 +210,11 @@ ELSEWHERE: dict[str, dict[str, tuple[int, ...]]] = {
     },
     "unit/shifter_imagegw/pulling/test_acl.py": {
         "test_wherever_it_dies_nobody_gains_who_should_not_and_the_next_worker_ends_it": (17,),
+        "test_lists_that_were_meant_for_another_image_of_that_content_are_not_set": (17,),
+    },
+    "unit/shifter_imagegw/rules/test_job_control.py": {
+        "test_a_change_of_lists_is_not_repeated_on_an_image_that_is_anothers_by_now": (17,),
+        "test_an_image_that_is_private_by_now_is_opened_to_nobody_by_repeating": (17,),
     },
     "unit/shifter_imagegw/rules/test_inspection.py": {
         "test_an_image_for_others_does_not_exist": (17,),

@@ -93,6 +93,13 @@ def test_no_name_moves_the_cursor_of_a_terminal(complete, gateway):
     assert complete("shifterimg lookup odd") == []
 
 
+@pytest.mark.parametrize("tag", ["a$(id):1", "a;id:1", "a`id`:1", "a id:1", "a&id:1"])
+def test_nothing_is_offered_that_a_shell_would_run(complete, gateway, tag):
+    gateway.answer({"list": [READY | {"itype": "docker", "tag": [tag, "able:1"]}]})
+
+    assert complete("shifterimg lookup a", "bash") == words("able:1")
+
+
 def test_the_gateway_is_asked_once_a_minute(complete, gateway, cache):
     gateway.answer(IMAGES)
 
