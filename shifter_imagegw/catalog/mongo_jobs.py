@@ -60,10 +60,9 @@ def requeue(
         "since": now,
         "last_pull": now,
         "in_flight": True,
-        "private": True if sealed_credentials else None,
     }
     if sealed_credentials:
-        pending["sealed_credentials"] = sealed_credentials
+        pending |= {"sealed_credentials": sealed_credentials, "private": True}
     try:
         return (
             images.update_one(

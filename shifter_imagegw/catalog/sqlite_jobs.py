@@ -66,7 +66,8 @@ def requeue(
         return True
     anew = connection.execute(
         "UPDATE images SET state = 'PENDING', status_message = NULL, attempts = 0, since = ?,"
-        " last_pull = ?, sealed_credentials = ?, private = CASE WHEN ? IS NULL THEN NULL ELSE 1 END"
+        " last_pull = ?, sealed_credentials = ?,"
+        " private = CASE WHEN ? IS NULL THEN private ELSE 1 END"
         f" WHERE {failed} AND NOT EXISTS (SELECT 1 FROM images AS other"
         " WHERE other.system = images.system AND other.image_type = images.image_type"
         f" AND other.pull_tag = images.pull_tag AND other.state IN ({IN_FLIGHT_SQL}))",

@@ -245,6 +245,18 @@ def test_a_failed_pull_is_done_anew(catalog, image_with):
     assert catalog.publish(claim, image_with(), NOW).user_acl == (5,)
 
 
+def test_a_pull_for_which_logins_came_is_no_less_private_without_them(catalog, image_with):
+    catalog.add_pull(new_pull(sealed_credentials="sealed"), NOW)
+    catalog.fail(claim_in(catalog), "no")
+
+    assert catalog.requeue(queued(catalog), None, NOW)
+
+    assert queued(catalog).private
+    claim = claim_in(catalog)
+    assert (claim.sealed_credentials, claim.record.private) == (None, True)
+    assert catalog.publish(claim, image_with(), NOW).private is False
+
+
 def test_a_failure_of_a_pull_that_was_done_anew_is_news_again(catalog):
     catalog.add_pull(new_pull(), NOW)
     catalog.fail(claim_in(catalog), "no")
