@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import re
 import shlex
+import subprocess
 from fnmatch import fnmatch
 from pathlib import Path, PurePath
 
@@ -16,6 +17,7 @@ from celery.bin.celery import celery as celery_command
 
 import shifter_imagegw.config
 from shifter_imagegw.command import main as gateway_command
+from tools import completions
 
 ROOT = Path(__file__).parents[2]
 UNITS = sorted((ROOT / "etc/systemd").glob("*.service"))
@@ -175,3 +177,34 @@ def test_the_image_has_the_packages_that_install_asks_for():
 
     building = {"gcc", "libc6-dev", "make"}
     assert {name for names in wanted for name in names.split()} - building <= installed
+
+
+def test_quickstart_removes_its_pages_and_nothing_else_below_its_prefix(tmp_path):
+    remove = re.search(r"(?ms)^remove_pages\(\) \{.*?^\}", (ROOT / "quickstart").read_text())
+    share = tmp_path / "prefix/share"
+    ours = completions.write(share)
+    pages = (
+        "man1/shifter.1",
+        "man1/shifterimg.1",
+        "man5/udiRoot.conf.5",
+        "man5/imagemanager.json.5",
+    )
+    tools = ("setupRoot", "unsetupRoot", "shifter-admin", "shifter-gateway", "shifter-prologue")
+    pages = (*pages, *(f"man8/{name}.8" for name in (*tools, "shifter-epilogue")))
+    others = ("doc/shifter-notes.txt", "man/man1/shifter-of-gears.1", "zsh/site-functions/_x")
+    for name in (*(f"man/{page}" for page in pages), *others):
+        (share / name).parent.mkdir(parents=True, exist_ok=True)
+        (share / name).touch()
+    (share / "fonts").mkdir()
+
+    for _ in range(2):
+        subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", f'{remove[0]}\nprefix=$1\nremove_pages', "-",
+             tmp_path / "prefix"], check=True,
+        )  # fmt: skip
+
+    assert ours
+    left = {str(path.relative_to(share)) for path in share.rglob("*") if not path.is_dir()}
+    assert left == set(others)
+    assert (share / "fonts").is_dir()
+    assert not (share / "fish").exists()
