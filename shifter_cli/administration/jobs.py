@@ -134,7 +134,7 @@ def requeue(settings: Settings, image: str, yes: bool, as_json: bool) -> None:
     if as_json:
         output.show_json(record)
     else:
-        show(f"{reference}: {record.get('status', 'asked for')}")
+        show(output.printable(f"{reference}: {record.get('status', 'asked for')}"))
 
 
 def _reference(settings: Settings, text: str) -> ImageReference:

@@ -103,11 +103,11 @@ def stats(settings: Settings, days: int, top: int, as_json: bool) -> None:
     history: Sequence[_Row] = found.get("days") or []
     totals: _Row = found.get("totals") or {}
     if history:
-        show(f"{history[0].get('day')} to {history[-1].get('day')}")
+        show(output.printable(f"{history[0].get('day')} to {history[-1].get('day')}"))
     show("")
     for name in ("lookups", "pulls", "failures"):
         values = _per_bar([day.get(name) or 0 for day in history], sum)
-        show(f"{name:<9} {screen.bars(values)} {totals.get(name, 0)}")
+        show(f"{name:<9} {screen.bars(values)} {output.printable(str(totals.get(name, 0)))}")
     for name in ("images", "bytes"):
         values = _per_bar([day.get(name) for day in history], _last_known)
         now = totals.get(name) or 0

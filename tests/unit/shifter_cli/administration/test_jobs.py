@@ -56,6 +56,12 @@ def test_a_job_is_changed_by_its_name(run, gateway, command, words):
     assert gateway.requests[0].line == path
 
 
+def test_a_terminal_obeys_no_state_that_a_gateway_tells(run, gateway):
+    gateway.answer({"status": "\x1b[2JREADY"})
+
+    assert run("requeue", "app:1", "--yes").stdout == "docker:app:1: \\x1b[2JREADY\n"
+
+
 @pytest.mark.parametrize("command", ["cancel", "requeue"])
 def test_nothing_is_changed_where_nobody_can_be_asked(run, gateway, command, monkeypatch):
     monkeypatch.setattr("sys.stdin", None)

@@ -90,6 +90,16 @@ def test_stats_are_bars_and_names(run, gateway):
     )
 
 
+def test_a_terminal_obeys_no_day_and_no_sum_that_a_gateway_tells(run, gateway):
+    days = [day(1, 1) | {"day": "\x1b[2J"}]
+    gateway.answer(STATS | {"days": days, "totals": {"lookups": "\x1b]0;x\x07"}})
+
+    shown = run("stats").stdout
+
+    assert "\x1b" not in shown
+    assert shown.startswith("\\x1b[2J to ")
+
+
 def test_a_year_of_stats_fits_80_columns(run, gateway):
     gateway.answer(STATS | {"days": [day(1, number) for number in range(365)]})
 
