@@ -18,10 +18,10 @@ from shifter_imagegw.api import long_answers
 
 _LOOK_SECONDS = 1.0
 _STREAM_SECONDS = 300.0  # the browser then asks again, with a session that may have ended
-_MOST = 32  # at a time, of each process: exports need threads of the same kind
+MOST = 32  # at a time, of each process: exports need threads of the same kind
 _SILENT_SECONDS = 15.0  # proxies let go of connections on which nothing is said; times grow old
 
-_turns = threading.BoundedSemaphore(_MOST)
+_turns = threading.BoundedSemaphore(MOST)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

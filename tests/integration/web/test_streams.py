@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from shifter_imagegw.api import long_answers
+from shifter_imagegw.web import live
 from tests.integration.conftest import SYSTEM, free_port, stop_process, wait_until
 
 pytestmark = [pytest.mark.registry, pytest.mark.munge]
@@ -59,8 +59,8 @@ def test_a_stream_begins_with_what_there_is(gateway, streams):
     assert b"event: rows\ndata: <section" in found
 
 
-def test_more_streams_than_threads_hold_up_no_request(gateway, streams):
-    for client in [streams(gateway.url) for _ in range(long_answers.THREADS)]:
+def test_more_streams_than_there_may_be_hold_up_no_request(gateway, streams):
+    for client in [streams(gateway.url) for _ in range(live.MOST)]:
         read_until(client, b"event: rows")
 
     before = time.monotonic()
@@ -68,12 +68,12 @@ def test_more_streams_than_threads_hold_up_no_request(gateway, streams):
         assert gateway.request("GET", f"/api/list/{SYSTEM}/").status_code == 200
     assert time.monotonic() - before < 10
 
-    # Who finds no thread free is told to look now and then.
+    # Who finds no room is told to look now and then.
     assert b"204 NO CONTENT" in read_until(streams(gateway.url), b"\r\n\r\n")
 
 
 def test_a_stream_whose_browser_has_gone_makes_room(gateway, streams, wait_for):
-    clients = [streams(gateway.url) for _ in range(long_answers.THREADS)]
+    clients = [streams(gateway.url) for _ in range(live.MOST)]
     for client in clients:
         read_until(client, b"event: rows")
     for client in clients:
