@@ -18,6 +18,7 @@ class Page:
         self._lines = [
             '.\\" written by tools/man_pages.py',
             f'.TH {_quoted(name)} {section} "{date}" {_quoted(source)} "Shifter"',
+            ".ad l",  # a line that is one long word cannot be stretched to the margin
             ".SH NAME",
             f"{_escaped(name)} \\- {_escaped(summary)}",
         ]

@@ -99,7 +99,7 @@ def test_no_text_is_taken_for_an_order():
     page.paragraph(".so /etc/passwd and 'nothing \\fBelse `-v`")
     page.literal([".", "'", "a\\b"])
 
-    assert page.text().split("\n")[4:-1] == [
+    assert page.text().split("\n")[5:-1] == [
         ".PP", "\\&.so /etc/passwd and 'nothing \\efBelse \\fB\\-v\\fR",
         ".PP", ".EX", "\\&.", "\\&'", "a\\eb", ".EE",
     ]  # fmt: skip
