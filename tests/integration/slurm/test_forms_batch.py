@@ -77,7 +77,10 @@ def test_a_directive_names_the_image_in_every_way(cluster, tool, words):
 
     output = cluster.sbatch(script.format(id=tool.image_id)).result()
 
-    assert re.fullmatch(r"shifter: joining the container prepared for job \d+\nhammer\n", output)
+    assert re.fullmatch(
+        r"shifter: joining the container prepared for job \d+\nshifter: running sh\nhammer\n",
+        output,
+    )
 
 
 def test_options_have_the_long_names_where_the_site_says_so(cluster, tool):
@@ -218,7 +221,8 @@ srun shifter -v true
     output = job.result()
 
     assert output.count("hammer\n") == 2
-    assert output.endswith(f"shifter: joining the container prepared for job {job.id}\n")
+    joined = f"shifter: joining the container prepared for job {job.id}\n"
+    assert output.endswith(f"{joined}shifter: running true\n")
 
 
 def test_modules_are_chosen_for_a_job(cluster, tool):

@@ -14,7 +14,7 @@ from tests.integration.conftest import wait_until
 
 pytestmark = pytest.mark.root
 
-JOINED = "shifter: joining the container prepared for job {id}\n"
+JOINED = "shifter: joining the container prepared for job {id}\nshifter: running true\n"
 
 
 class Held:
@@ -64,7 +64,7 @@ def test_two_users_on_one_node_have_a_container_each(cluster, held, directory):
     bob = held("-wn1", user="bob", then=look)
 
     assert len(cluster.node("n1").kept()) >= 2
-    hers, his = alice.let_go().splitlines()[1:], bob.let_go().splitlines()[1:]
+    hers, his = alice.let_go().splitlines()[2:], bob.let_go().splitlines()[2:]
 
     assert hers[1:] == ["alice", "file"]
     assert his[1:] == ["bob", "ls: /mine: No such file or directory"]

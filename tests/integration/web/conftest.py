@@ -27,9 +27,9 @@ _QUIET = (
 )
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def chromium():
-    """One browser for all tests of this folder, which its end does not outlive."""
+    """One browser for the tests of a module: as long as it is there, an event loop runs here."""
     program = require_program("chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -39,13 +39,13 @@ def chromium():
         browser.close()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def held_registry(registry) -> Iterator[HeldRegistry]:
     with HeldRegistry(registry.url).running() as held:
         yield held
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def site(registry, held_registry, munged, tmp_path_factory):
     """A gateway that shows public images to everybody, with images of several kinds on it."""
     with gateways(registry, munged, tmp_path_factory) as make:

@@ -230,18 +230,19 @@ def test_public_goes_with_no_list(run, gateway):
 # queue
 
 
-NOW = time.time()
-JOBS = [
-    {"status": "PULLING", "image": "lib/slow:1", "kind": "pull", "puller": 1001,
-     "puller_name": "alice", "since": NOW - 30, "bytes_done": 5_000_000, "bytes_total": 20_000_000,
-     "is_mine": True},
-    {"status": "FAILURE", "image": "x:1", "kind": "import", "puller": 1002, "puller_name": None,
-     "since": NOW - 3600 * 3, "status_message": "no such file", "is_mine": False},
-]  # fmt: skip
+def jobs():
+    now = time.time()
+    return [
+        {"status": "PULLING", "image": "lib/slow:1", "kind": "pull", "puller": 1001,
+         "puller_name": "alice", "since": now - 30, "bytes_done": 5_000_000,
+         "bytes_total": 20_000_000, "is_mine": True},
+        {"status": "FAILURE", "image": "x:1", "kind": "import", "puller": 1002, "puller_name": None,
+         "since": now - 3600 * 3, "status_message": "no such file", "is_mine": False},
+    ]  # fmt: skip
 
 
 def test_queue_says_for_whom_how_far_how_long_and_why(run, gateway):
-    gateway.answer({"list": JOBS})
+    gateway.answer({"list": jobs()})
 
     lines = run("queue").stdout.splitlines()
 
@@ -259,7 +260,7 @@ def test_queue_on_a_terminal_has_reasons_below_and_wraps_none(columns, run, gate
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", str(columns))
     reason = "there is no registry.example/lib/x:1 (HTTP 404, MANIFEST_UNKNOWN): check the name"
-    gateway.answer({"list": [JOBS[0], JOBS[1] | {"status_message": reason}]})
+    gateway.answer({"list": [jobs()[0], jobs()[1] | {"status_message": reason}]})
 
     lines = run("queue").stdout.splitlines()
 
@@ -270,7 +271,7 @@ def test_queue_on_a_terminal_has_reasons_below_and_wraps_none(columns, run, gate
 
 def test_queue_of_mine_is_what_the_gateway_says_is_mine(run, gateway):
     old = [{"status": "PENDING", "image": "old:1", "puller": os.getuid()}]
-    gateway.answer({"list": JOBS + old})
+    gateway.answer({"list": jobs() + old})
 
     lines = run("queue", "--mine").stdout.splitlines()
 
@@ -278,9 +279,10 @@ def test_queue_of_mine_is_what_the_gateway_says_is_mine(run, gateway):
 
 
 def test_queue_as_json_is_as_it_came(run, gateway):
-    gateway.answer({"list": JOBS})
+    sent = jobs()
+    gateway.answer({"list": sent})
 
-    assert json.loads(run("queue", "--json").stdout) == JOBS
+    assert json.loads(run("queue", "--json").stdout) == sent
 
 
 def test_empty_queue_is_no_output(run, gateway):
@@ -308,7 +310,7 @@ def test_watched_queue_is_drawn_until_it_is_left(run, gateway, monkeypatch):
             raise KeyboardInterrupt from None
 
     monkeypatch.setattr("time.sleep", sleep)
-    gateway.answer({"list": JOBS}, {"list": JOBS[:1]})
+    gateway.answer({"list": jobs()}, {"list": jobs()[:1]})
 
     result = run("queue", "--watch")
 

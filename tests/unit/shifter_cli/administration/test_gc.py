@@ -14,7 +14,7 @@ def image(tag, expires_in):
     }  # fmt: skip
 
 
-OLD, NEW = image("old:1", -10), image("new:1", 1000)
+OLD, NEW = image("old:1", -10), image("new:1", 1_000_000)
 
 
 def test_on_a_gateway_s_host_its_program_does_the_work(run, gateway_program):
