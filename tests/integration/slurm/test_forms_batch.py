@@ -140,7 +140,7 @@ def test_a_step_within_a_step_inherits_the_image(cluster, tool):
     output = cluster.sbatch(script, "--image=lib/tool:1").result()
 
     assert "joining the container prepared for job" in output
-    assert output.endswith("hammer\n")
+    assert "hammer\n" in output  # srun passes on what comes on standard error when it likes
     assert cluster.gateway_requests() == before + 1
 
 
