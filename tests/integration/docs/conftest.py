@@ -43,7 +43,9 @@ def as_new(site: Cluster) -> Cluster:
     for user in ("alice", "bob", "root"):
         found = json.loads(site.output("ctl", "shifterimg", "images", "--json", user=user))
         for record in found:
-            reference = f"{record['itype']}:{record['tag'][0]}"
+            # One that lost its last name to another is known by its id alone.
+            names = [f"{record['itype']}:{tag}" for tag in record["tag"]]
+            reference = (names or [f"id:{record['id']}"])[0]
             if reference not in keep:
                 site.run("ctl", "shifterimg", "expire", reference, user="root")
     return site
