@@ -7,10 +7,27 @@ imagemanager.json says for it.
 
 from __future__ import annotations
 
+import ast
+import re
 from pathlib import Path
+from typing import Any
+
+from bson import ObjectId
 
 from shifter_imagegw.catalog import Catalog
 from tests.mongodb import MongoDatabase
+
+_GOLDEN = Path(__file__).parent / "golden/store_records.txt"
+
+
+def recorded() -> dict[str, list[dict[str, Any]]]:
+    """What a gateway of the original had in its database, by collection."""
+    text = re.sub(r"ObjectId\('(\w+)'\)", r"'\1'", _GOLDEN.read_text())
+    database: dict[str, list[dict[str, Any]]] = ast.literal_eval(text)
+    for documents in database.values():
+        for document in documents:
+            document["_id"] = ObjectId(document["_id"])
+    return database
 
 
 def address_of(database: MongoDatabase) -> str:

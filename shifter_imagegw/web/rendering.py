@@ -36,6 +36,7 @@ _FILTERS = {
     "short": words.short,
     "size": words.size,
     "user": words.user,
+    "variable": words.variable,
 }
 
 

@@ -94,3 +94,9 @@ def _moment(seconds: float) -> datetime:
         return datetime.fromtimestamp(seconds, UTC)
     except (OverflowError, ValueError, OSError):  # some gateway's, long ago
         return datetime.fromtimestamp(0, UTC)
+
+
+def variable(text: str) -> tuple[str, str]:
+    """Name and value of `NAME=value`."""
+    name, _, value = text.partition("=")
+    return name, value

@@ -9,7 +9,7 @@ import pymongo
 import pytest
 
 from shifter_imagegw.records import PublishedImage
-from tests.catalogs import address_of, open_at
+from tests.catalogs import address_of, open_at, recorded
 
 IMAGE = PublishedImage(
     image_id="a" * 64,
@@ -77,3 +77,11 @@ def documents(mongo_database):
     """What the same database holds, as another program sees it."""
     with pymongo.MongoClient(mongo_database.uri) as client:
         yield client[mongo_database.name]
+
+
+@pytest.fixture
+def original(documents):
+    """A database of the original's, with all that was recorded."""
+    for name, found in recorded().items():
+        documents[name].insert_many(found)
+    return documents

@@ -3,15 +3,12 @@
 
 from __future__ import annotations
 
-import ast
 import json
-import re
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from bson import ObjectId
 from click.testing import CliRunner
 
 from shifter_imagegw.catalog.mongo_copy import MongoHome
@@ -21,11 +18,10 @@ from shifter_imagegw.commands import migrate, own_account
 from shifter_imagegw.details import ImageDetails
 from shifter_imagegw.errors import CatalogError, ConfigError
 from shifter_imagegw.records import Lookup, NewPull, PullState, UsageCount, UsageDay
-from tests.catalogs import address_of, open_at, settings_of
+from tests.catalogs import address_of, open_at, recorded, settings_of
 
 pytestmark = pytest.mark.mongodb
 
-GOLDEN = Path(__file__).parents[2] / "golden/store_records.txt"
 NOW = 1_800_000_000.5
 LEASE = timedelta(seconds=30)
 LOOKUP = Lookup(
@@ -216,22 +212,6 @@ def test_a_carried_catalog_takes_new_pulls_as_before(ends, image_with):
 
 
 # A database of the original's
-
-
-def recorded():
-    text = re.sub(r"ObjectId\('(\w+)'\)", r"'\1'", GOLDEN.read_text())
-    database = ast.literal_eval(text)
-    for documents in database.values():
-        for document in documents:
-            document["_id"] = ObjectId(document["_id"])
-    return database
-
-
-@pytest.fixture
-def original(documents):
-    for name, found in recorded().items():
-        documents[name].insert_many(found)
-    return documents
 
 
 def test_what_the_original_recorded_is_carried_into_a_file(original, homes):

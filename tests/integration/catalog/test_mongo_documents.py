@@ -3,42 +3,20 @@
 
 from __future__ import annotations
 
-import ast
-import re
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from bson import ObjectId
 
 from shifter_imagegw.errors import CatalogError
 from shifter_imagegw.records import Lookup, NewPull, PullState
-from tests.catalogs import address_of, open_at
+from tests.catalogs import address_of, open_at, recorded
 
 pytestmark = pytest.mark.mongodb
 
-GOLDEN = Path(__file__).parents[2] / "golden/store_records.txt"
 NOW = 1_800_000_000.5
 LEASE = timedelta(seconds=30)
 OLD = {"system": "mycluster", "itype": "docker", "pulltag": "old:1"}
-
-
-def recorded():
-    """What a gateway of the original had in its database."""
-    text = re.sub(r"ObjectId\('(\w+)'\)", r"'\1'", GOLDEN.read_text())
-    database = ast.literal_eval(text)
-    for documents in database.values():
-        for document in documents:
-            document["_id"] = ObjectId(document["_id"])
-    return database
-
-
-@pytest.fixture
-def original(documents):
-    """A database of the original's, with all that was recorded."""
-    for name, found in recorded().items():
-        documents[name].insert_many(found)
-    return documents
 
 
 def new_pull(tag="app:1", **more):
