@@ -80,6 +80,11 @@ def matters(config_path: Path) -> Iterator[Matter]:
         try:
             config = configuration.load(config_path)
             own_account.become(config)
+            # What another user may not do there is no fault of the gateway's.
+            if (account := own_account.elsewhere(config)) is not None:
+                words = f"only root and the gateway's account ({account}) see how all is"
+                yield Matter(group, "account", _SKIPPED, words)
+                return
             config_check.require_usable(config)
         except ConfigError as error:
             yield Matter(group, "file", _WRONG, str(error))
@@ -90,10 +95,6 @@ def matters(config_path: Path) -> Iterator[Matter]:
         yield Matter(group, "file", _WARNING, doubt)
     counts = f"systems: {len(config.systems)}, locations: {len(config.locations)}"
     yield Matter(group, "file", _OK, f"{config_path} can be used ({counts})")
-    if (account := own_account.elsewhere(config)) is not None:
-        words = f"only root and the gateway's account ({account}) see how the rest is"
-        yield Matter(group, "account", _SKIPPED, words)
-        return
     yield _account(config)
     yield from _servers(config)
     yield from _registries(config)

@@ -62,9 +62,9 @@ def test_another_user_is_told_whose_sight_it_takes_to_see_more(host, monkeypatch
 
     code, found, _ = host()
 
-    assert (code, found.keys()) == (0, {"file", "account"})
+    assert (code, found.keys()) == (0, {"account"})
     assert found["account"] == (
-        "skipped", "only root and the gateway's account (root) see how the rest is",
+        "skipped", "only root and the gateway's account (root) see how all is",
     )  # fmt: skip
 
 
