@@ -90,8 +90,6 @@ def run(config_path: str, words: list[str], variables: dict[str, str], ignored: 
     step("take the image that the job was prepared with" if pinned else "look up the image")
     image = _open_image(image_id, user, request, kept, config)
     image.require_readable_by(user)
-    if image.fd >= 0:  # else none of its files is opened, and the container was made of them
-        say(f"image {request.reference} is {image.path}")
     if image.metadata.unknown_keys:
         say(f"ignored in the image's metadata: {', '.join(image.metadata.unknown_keys)}")
     step("open the image")
@@ -102,6 +100,7 @@ def run(config_path: str, words: list[str], variables: dict[str, str], ignored: 
     if prepared is None:
         _say_what_is_not_joined(description, request, user, config)
         image = _opened(image, user, config)
+        say(f"image {request.reference} is {image.path}")
     elif request.dry_run:
         _say(f"this launch joins {prepared}; without that, it would do this:")
     else:
