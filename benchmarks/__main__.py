@@ -63,8 +63,20 @@ def main() -> None:
 @main.command("pull")
 @shared_options
 @click.option("--scale", default=1.0, show_default=True, help="Size of the image; 0.02 to try.")
-@click.option("--repetitions", default=3, show_default=True, help="Of ours and the floors.")
-@click.option("--peer-repetitions", default=1, show_default=True, help="Of the slow ones.")
+@click.option(
+    "--repetitions",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Of ours and the floors.",
+)
+@click.option(
+    "--peer-repetitions",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Of the slow ones.",
+)
 @click.option("--only-ours", is_flag=True, help="Leave the peers out.")
 def pull_command(
     work: Path,
@@ -98,7 +110,7 @@ def pull_command(
     help="Measure the installation there; without it, this checkout is installed for a while.",
 )
 @click.option("--user", default="nobody", show_default=True, help="Who launches.")
-@click.option("--repetitions", default=100, show_default=True)
+@click.option("--repetitions", type=click.IntRange(min=1), default=100, show_default=True)
 @click.option("--at-once", default=100, show_default=True, help="Launches at the same time.")
 def launch_command(
     work: Path,
@@ -200,7 +212,7 @@ def delay_option(command: Callable[..., None]) -> Callable[..., None]:
 @shared_options
 @delay_option
 @click.option("--user", default="nobody", show_default=True, help="Who runs Python.")
-@click.option("--repetitions", default=3, show_default=True)
+@click.option("--repetitions", type=click.IntRange(min=1), default=3, show_default=True)
 def imports_command(
     work: Path, keep: bool, json_path: Path | None, delay: float, user: str, repetitions: int
 ) -> None:
@@ -223,7 +235,7 @@ def imports_command(
 @delay_option
 @click.option("--user", default="nobody", show_default=True, help="Who writes.")
 @click.option("--mebibytes", default=64, show_default=True, help="Written into the perNodeCache.")
-@click.option("--repetitions", default=3, show_default=True)
+@click.option("--repetitions", type=click.IntRange(min=1), default=3, show_default=True)
 def writes_command(
     work: Path,
     keep: bool,
