@@ -12,10 +12,10 @@ import sys
 import threading
 import time
 
-from shifter_cli import pulls
 from shifter_cli.access import AccessLists
-from shifter_cli.gateway import GatewayClient
-from shifter_cli.records import READY, ImageRecord
+from shifter_cli.gateway.client import GatewayClient
+from shifter_cli.gateway.records import READY, ImageRecord
+from shifter_cli.progress import pulls
 from shifter_common import munge
 from shifter_common.reference import ImageReference
 

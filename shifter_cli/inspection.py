@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from shifter_cli import output
-from shifter_cli.records import ImageRecord
+from shifter_cli.gateway.records import ImageRecord
 from shifter_common.errors import ShifterError
 from shifter_common.reference import ImageReference
 

@@ -12,12 +12,12 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from shifter_cli.errors import GatewayUnreachableError
-from shifter_cli.records import LookupRow
+from shifter_cli.gateway.records import LookupRow
 from shifter_common.errors import ShifterError
 from shifter_common.reference import ImageReference
 
 if TYPE_CHECKING:
-    from shifter_cli.exchange import Answer
+    from shifter_cli.gateway.exchange import Answer
 
 PULLING, IMPORTING = "Pulling", "Importing"
 

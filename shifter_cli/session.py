@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from shifter_cli import output
 from shifter_cli.access import AccessLists
-from shifter_cli.credentials import CredentialFile
 from shifter_cli.errors import (
     CredentialFileError,
     GatewayRefusalError,
     GatewayUnreachableError,
 )
+from shifter_cli.logins.credentials import CredentialFile
 from shifter_common import munge
 from shifter_common.errors import MungeError, ShifterError
 from shifter_common.reference import ImageReference
@@ -22,7 +22,7 @@ from shifter_common.reference import ImageReference
 # Each module costs every launch by name its milliseconds: those that not all commands need are
 # imported where they are used.
 if TYPE_CHECKING:
-    from shifter_cli.gateway import GatewayClient
+    from shifter_cli.gateway.client import GatewayClient
     from shifter_runtime.config import RuntimeConfig
 
 
@@ -50,7 +50,7 @@ class Session:
 
     @functools.cached_property
     def gateway(self) -> GatewayClient:
-        from shifter_cli.gateway import GatewayClient
+        from shifter_cli.gateway.client import GatewayClient
 
         return GatewayClient(
             self.config.image_gateway,

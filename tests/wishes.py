@@ -79,7 +79,7 @@ HELD: dict[int, tuple[str, ...]] = {
     5: (f"{_CLI}/test_modes.py::test_removal_is_asked_about_and_names_what_goes_along",),
     6: (
         f"{_CLI}/test_modes.py::test_layers_are_seen_to_come_one_by_one",
-        "unit/shifter_cli/test_terminal_progress.py"
+        "unit/shifter_cli/progress/test_terminal.py"
         "::test_bytes_share_rate_and_remaining_time_are_shown",
     ),
     7: (f"{_CLI}/test_modes.py::test_images_are_filtered_sorted_and_described",),

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from shifter_cli.errors import GatewayAnswerError
-from shifter_cli.exchange import Answer
-from shifter_cli.gateway import GatewayClient
+from shifter_cli.gateway.client import GatewayClient
+from shifter_cli.gateway.exchange import Answer
 from shifter_common import munge
 from shifter_common.reference import ImageReference
 from shifter_runtime.config import RuntimeConfig

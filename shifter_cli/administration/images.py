@@ -14,7 +14,7 @@ from shifter_cli import output
 from shifter_cli.administration import screen
 from shifter_cli.administration.options import Settings, file_option, json_option
 from shifter_cli.administration.screen import show
-from shifter_cli.records import ImageRecord
+from shifter_cli.gateway.records import ImageRecord
 
 _EXAMPLES = """\
 \b

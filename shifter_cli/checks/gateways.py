@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from shifter_cli.checks import Matter, ok, skipped, warning, wrong
-from shifter_cli.exchange import Answer, cause, exchange
+from shifter_cli.gateway.exchange import Answer, cause, exchange
 from shifter_common import munge
 from shifter_common.errors import MungeError, ShifterError
 from shifter_runtime.config import RuntimeConfig

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from shifter_cli.doctor import gateway, launch, libraries, node, variables
 from shifter_cli.doctor.findings import Level, Observation, count, note, ok, problem
 from shifter_cli.doctor.launch import Preview, Refusal
+from shifter_cli.gateway.records import ImageRecord
 from shifter_cli.modules.errors import CheckError
 from shifter_cli.modules.image_files import Files, RunningImage
-from shifter_cli.records import ImageRecord
 from shifter_cli.session import Session
 from shifter_runtime.config import RuntimeConfig
 from shifter_runtime.request import Request

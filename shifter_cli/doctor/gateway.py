@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from shifter_cli import output
 from shifter_cli.doctor.findings import Observation, note, ok, problem
 from shifter_cli.errors import GatewayTooOldError, ImageNotFoundError
-from shifter_cli.records import ImageRecord
+from shifter_cli.gateway.records import ImageRecord
 from shifter_cli.session import Session, is_no_answer
 from shifter_common.errors import ShifterError
 from shifter_common.reference import ImageReference

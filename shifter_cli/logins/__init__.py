@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Registry logins that a user has already, from docker, podman and their credential helpers."""
+"""A user's registry logins: those given to shifterimg, and what docker and podman keep or get."""

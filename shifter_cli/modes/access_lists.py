@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import click
 
-from shifter_cli import inspection, output, pulls
+from shifter_cli import inspection, output
 from shifter_cli.access import AccessLists
 from shifter_cli.errors import AccessListError
+from shifter_cli.gateway.records import ImageRecord
 from shifter_cli.modes.options import image_argument, json_option, verbose_option
-from shifter_cli.progress import QuietProgress
-from shifter_cli.records import ImageRecord
+from shifter_cli.progress import pulls
+from shifter_cli.progress.forms import QuietProgress
+from shifter_cli.progress.transfer import TransferProgress
 from shifter_cli.session import Session
-from shifter_cli.transfer_progress import TransferProgress
 from shifter_common.reference import ImageReference
 
 _EXAMPLES = """\

@@ -11,12 +11,13 @@ from typing import IO
 
 import click
 
-from shifter_cli import downloads, oci_archive, output, sqfs2tar
-from shifter_cli.downloads import ExportError, Source
+from shifter_cli import output
+from shifter_cli.files import downloads, oci_archive, sqfs2tar
+from shifter_cli.files.downloads import ExportError, Source
 from shifter_cli.inspection import Inspection
 from shifter_cli.modes.options import image_argument, quiet_option, verbose_option
+from shifter_cli.progress.transfer import TransferProgress
 from shifter_cli.session import Session
-from shifter_cli.transfer_progress import TransferProgress
 
 SQUASHFS, OCI_ARCHIVE = "squashfs", "oci-archive"
 

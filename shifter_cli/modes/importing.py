@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import click
 
-from shifter_cli import imports, output, progress, pulls
+from shifter_cli import output
+from shifter_cli.files import imports
 from shifter_cli.modes.options import access_options, json_option, quiet_option, verbose_option
+from shifter_cli.progress import forms, pulls
 from shifter_cli.session import Session
 from shifter_common.reference import ImageReference
 
@@ -52,7 +54,7 @@ def import_(session: Session, file: str, image: str, file_format: str, *, quiet:
     pulls.wait(
         lambda reference: session.gateway.import_file(reference, path, file_format, access),
         [reference],
-        progress.choose(
+        forms.choose(
             verbose=session.verbose,
             as_json=session.as_json,
             quiet=quiet,

@@ -9,7 +9,8 @@ import time
 
 import click
 
-from shifter_cli import filters, image_list, output
+from shifter_cli import output
+from shifter_cli.listing import filters, image_list
 from shifter_cli.modes.options import json_option, verbose_option
 from shifter_cli.session import Session
 

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from shifter_cli import credentials, output, prompts
+from shifter_cli import output
 from shifter_cli.errors import (
     GatewayAnswerError,
     GatewayRefusalError,
@@ -15,8 +15,9 @@ from shifter_cli.errors import (
     GatewayUnreachableError,
     LoginRefusedError,
 )
+from shifter_cli.gateway.registry_records import AcceptedLogin
+from shifter_cli.logins import credentials, prompts
 from shifter_cli.modes.options import json_option, verbose_option
-from shifter_cli.registry_records import AcceptedLogin
 from shifter_cli.session import Session
 from shifter_common.errors import ShifterError
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import click
 
-from shifter_cli import progress, pulls
 from shifter_cli.modes.options import (
     access_options,
     image_argument,
@@ -14,6 +13,7 @@ from shifter_cli.modes.options import (
     quiet_option,
     verbose_option,
 )
+from shifter_cli.progress import forms, pulls
 from shifter_cli.session import Session
 
 _EXAMPLES = """\
@@ -49,7 +49,7 @@ def pull(session: Session, image: tuple[str, ...], *, quiet: bool) -> None:
     pulls.wait(
         lambda reference: session.gateway.pull(reference, access),
         references,
-        progress.choose(verbose=session.verbose, as_json=session.as_json, quiet=quiet),
+        forms.choose(verbose=session.verbose, as_json=session.as_json, quiet=quiet),
     )
 
 
@@ -62,6 +62,6 @@ def pullnb(session: Session, image: str) -> None:
     """Have the gateway fetch IMAGE, and do not wait."""
     reference = session.reference(image)
     record = session.gateway.pull(reference, session.access_lists())
-    progress.show_once(reference, record, verbose=session.verbose)
+    forms.show_once(reference, record, verbose=session.verbose)
     if failure := pulls.failure_of(reference, record):
         raise failure

@@ -10,11 +10,12 @@ import time
 
 import click
 
-from shifter_cli import output, queue_lines
+from shifter_cli import output
 from shifter_cli.errors import SeveralFailedError
+from shifter_cli.gateway.records import QueuedJob
+from shifter_cli.listing import queue_lines
 from shifter_cli.modes.options import images_argument, json_option, verbose_option
-from shifter_cli.records import QueuedJob
-from shifter_cli.screen import Screen
+from shifter_cli.progress.screen import Screen
 from shifter_cli.session import Session
 from shifter_common.errors import ShifterError
 

@@ -14,8 +14,8 @@ from shifter_cli.errors import (
     ImageNotFoundError,
     SeveralFailedError,
 )
+from shifter_cli.gateway.records import ImageRecord
 from shifter_cli.modes.options import image_argument, images_argument, verbose_option
-from shifter_cli.records import ImageRecord
 from shifter_cli.session import Session
 from shifter_common.errors import ShifterError
 from shifter_common.reference import ImageReference

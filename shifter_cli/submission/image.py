@@ -30,7 +30,7 @@ from shifter_runtime.errors import (
 from shifter_runtime.identity import Identity
 
 if TYPE_CHECKING:
-    from shifter_cli.records import ImageRecord
+    from shifter_cli.gateway.records import ImageRecord
 _MOST_NAMES = 3  # to offer for one that is not there
 
 
@@ -162,7 +162,7 @@ def _checked(image_id: str) -> str:
 
 def _pull(reference: ImageReference, session: Session) -> str:
     """Have the image pulled, and show how far that is where a person may see it."""
-    from shifter_cli import progress, pulls
+    from shifter_cli.progress import forms, pulls
 
     last: list[ImageRecord] = []
 
@@ -173,7 +173,7 @@ def _pull(reference: ImageReference, session: Session) -> str:
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
     # Standard output is the plugin's.
     with contextlib.redirect_stdout(sys.stderr):
-        pulls.wait(ask, [reference], progress.choose(verbose=not is_terminal, as_json=False))
+        pulls.wait(ask, [reference], forms.choose(verbose=not is_terminal, as_json=False))
     return last[0].image_id or session.gateway.lookup(reference).image_id
 
 

@@ -53,6 +53,8 @@ def _rooms(*names: str) -> tuple[str, ...]:
     return tuple(f"shifter_imagegw.{name}" for name in names)
 
 
+_SHOWING = ("shifter_cli.gateway.records", "shifter_cli.output")
+
 # Rooms inside a package that keep to themselves: what else of ours they may import.
 CLOSED_ROOMS = {
     # These two know nothing of Shifter at all.
@@ -70,6 +72,11 @@ CLOSED_ROOMS = {
         *_rooms("config", "errors", "flatten", "pulling.lease", "pulling.origin"),
         *_rooms("records", "registry", "run"),
     ),
+    # Neither who asks a gateway nor who shows what it said knows which command that is for.
+    "shifter_cli/gateway": ("shifter_common.reference", "shifter_cli.errors"),
+    "shifter_cli/listing": ("shifter_common.errors", *_SHOWING),
+    "shifter_cli/progress": ("shifter_common", "shifter_cli.errors", *_SHOWING),
+    "shifter_cli/modules": ("shifter_common.errors",),
 }
 
 # Who must not know of what; a name stands for everything below it too.
@@ -152,7 +159,7 @@ ONLY_IMPORTER = {
         *(f"shifter_cli/checks/{module}.py" for module in ("installation", "slurm")),
         "shifter_cli/logins/helper.py",
         "shifter_cli/modules/image_files.py",
-        "shifter_cli/sqfs2tar.py",
+        "shifter_cli/files/sqfs2tar.py",
         *(f"shifter_cli/submission/{module}.py" for module in ("launcher", "ssh_key")),
         "shifter_imagegw/run.py",
     },

@@ -9,9 +9,9 @@ import subprocess
 
 import pytest
 
-from shifter_cli import oci_archive, sqfs2tar
+from shifter_cli.files import oci_archive, sqfs2tar
+from shifter_cli.files.sqfs2tar import UnpackError
 from shifter_cli.inspection import Inspection
-from shifter_cli.sqfs2tar import UnpackError
 from shifter_common.reference import ImageReference
 from tests.integration.conftest import require_program
 

@@ -140,7 +140,9 @@ def run(gateway, config_path, payloads, monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))  # where docker keeps logins
     for name in ("DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("shifter_cli.pulls._FIRST_PAUSE", 0.0)  # so that all later ones are, too
+    monkeypatch.setattr(
+        "shifter_cli.progress.pulls._FIRST_PAUSE", 0.0
+    )  # so that all later ones are, too
 
     def run(*arguments, urls=None, default_type="docker", timeout=10, more=""):
         text = CONFIG.format(

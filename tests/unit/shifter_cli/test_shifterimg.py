@@ -302,7 +302,7 @@ def test_config_option_names_another_configuration(run, gateway, tmp_path, confi
 def test_lookup_loads_no_module_that_it_can_do_without():
     program = (
         "import sys\n"
-        "import shifter_cli.shifterimg, shifter_cli.gateway, shifter_runtime.config\n"
+        "import shifter_cli.shifterimg, shifter_cli.gateway.client, shifter_runtime.config\n"
         "print(*sys.modules)"
     )
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -312,7 +312,7 @@ def test_lookup_loads_no_module_that_it_can_do_without():
     ).stdout.split()
 
     unwanted = {"requests", "subprocess", "asyncio", "flask", "shutil", "termios"}
-    unwanted |= {"shifter_cli.progress", "shifter_cli.prompts", "shifter_imagegw"}
+    unwanted |= {"shifter_cli.progress", "shifter_cli.logins.prompts", "shifter_imagegw"}
     assert unwanted.isdisjoint(modules)
 
 

@@ -15,7 +15,7 @@ from shifter_cli.errors import (
     GatewayUnreachableError,
     ImageNotFoundError,
 )
-from shifter_cli.records import ImageRecord
+from shifter_cli.gateway.records import ImageRecord
 from shifter_common.reference import ImageReference
 from shifter_runtime import config as configs
 

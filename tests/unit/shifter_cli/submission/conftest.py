@@ -25,7 +25,7 @@ class Answer:
 @pytest.fixture
 def submit(gateway, config_path, payloads, monkeypatch, tmp_path, capfd):
     """`submit("--image=x", conf="key=value…", urls=…)`: what the plugin is told."""
-    monkeypatch.setattr("shifter_cli.pulls._FIRST_PAUSE", 0.0)
+    monkeypatch.setattr("shifter_cli.progress.pulls._FIRST_PAUSE", 0.0)
 
     def submit(*words, conf="", urls=None, default_type="docker"):
         text = CONFIG.format(

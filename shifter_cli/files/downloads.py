@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import IO
 
 from shifter_cli.errors import GatewayRefusalError, GatewayUnreachableError
-from shifter_cli.exchange import Download, cause
+from shifter_cli.gateway.exchange import Download, cause
 from shifter_common.errors import ShifterError
 from shifter_common.reference import ImageReference
 

@@ -9,10 +9,10 @@ import re
 import pyte
 import pytest
 
-from shifter_cli import progress_lines
-from shifter_cli.progress_lines import Job
-from shifter_cli.records import ImageRecord
-from shifter_cli.terminal_progress import TerminalProgress
+from shifter_cli.gateway.records import ImageRecord
+from shifter_cli.progress import layout
+from shifter_cli.progress.layout import Job
+from shifter_cli.progress.terminal import TerminalProgress
 from shifter_common.reference import ImageReference
 
 IMAGE = ImageReference("docker", "lib/x:1")
@@ -179,7 +179,7 @@ def test_narrow_terminal_has_shares_and_the_end_of_the_name(clock, terminal):
 def test_plain_encoding_gets_plain_bars():
     job = Job(name="x", state="PULLING", layers=record(layers=layers((25, 50))).layers)
 
-    (_, bar) = progress_lines.lines([job], 80, 24, ascii_only=True)
+    (_, bar) = layout.lines([job], 80, 24, ascii_only=True)
 
     assert bar.isascii()
     assert "=-" in bar
@@ -228,7 +228,7 @@ def test_nothing_that_is_drawn_wraps_or_scrolls(columns, rows):
         for rate in (None, 3.0)
     ]  # fmt: skip
 
-    lines = progress_lines.lines(jobs, columns, rows)
+    lines = layout.lines(jobs, columns, rows)
 
     assert len(lines) <= rows
     assert all(len(line) < columns for line in lines)

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from shifter_cli import pulls
 from shifter_cli.errors import GatewayRefusalError, GatewayUnreachableError
-from shifter_cli.records import ImageRecord
+from shifter_cli.gateway.records import ImageRecord
+from shifter_cli.progress import pulls
 from shifter_common.reference import ImageReference
 
 ONE = ImageReference("docker", "one:1")

@@ -8,8 +8,8 @@ import os
 
 import pytest
 
-from shifter_cli import imports
-from shifter_cli.imports import ImportFileError
+from shifter_cli.files import imports
+from shifter_cli.files.imports import ImportFileError
 
 READY = {"status": "READY", "id": "ab" * 32}
 

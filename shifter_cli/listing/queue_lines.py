@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 
 from shifter_cli import output
-from shifter_cli.records import FAILURE, QueuedJob
+from shifter_cli.gateway.records import FAILURE, QueuedJob
 
 _STATE_WIDTH = 12
 _INDENT = " " * 4

@@ -10,9 +10,9 @@ import types
 
 import pytest
 
-from shifter_cli import filters
-from shifter_cli.filters import FilterError, Listed
-from shifter_cli.records import ImageRecord
+from shifter_cli.gateway.records import ImageRecord
+from shifter_cli.listing import filters
+from shifter_cli.listing.filters import FilterError, Listed
 
 DAY = 86400.0
 NOW = 1_800_000_000.0

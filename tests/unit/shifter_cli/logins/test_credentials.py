@@ -8,9 +8,9 @@ import stat
 
 import pytest
 
-from shifter_cli import credentials
-from shifter_cli.credentials import CredentialFile
 from shifter_cli.errors import CredentialFileError
+from shifter_cli.logins import credentials
+from shifter_cli.logins.credentials import CredentialFile
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from shifter_cli import output
-from shifter_cli.records import ImageRecord
+from shifter_cli.gateway.records import ImageRecord
 from shifter_common.reference import ImageReference
 
 _REWRITE = "\r\x1b[2K"
@@ -34,7 +34,7 @@ def choose(
     if as_json:
         return JsonProgress()
     if not verbose and output.is_terminal(sys.stdout) and os.environ.get("TERM") != "dumb":
-        from shifter_cli.terminal_progress import TerminalProgress  # scripts go without
+        from shifter_cli.progress.terminal import TerminalProgress  # scripts go without
 
         return TerminalProgress(doing)
     return LineProgress(verbose=verbose, doing=doing)

@@ -13,8 +13,8 @@ from shifter_cli.errors import (
     NotReadyError,
     PullFailedError,
 )
-from shifter_cli.progress import Progress
-from shifter_cli.records import FAILURE, IN_FLIGHT, MISSING, READY, ImageRecord
+from shifter_cli.gateway.records import FAILURE, IN_FLIGHT, MISSING, READY, ImageRecord
+from shifter_cli.progress.forms import Progress
 from shifter_common.errors import ShifterError
 from shifter_common.reference import ImageReference
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from shifter_cli import output
-from shifter_cli.filters import Condition, Listed
-from shifter_cli.records import ImageRecord
+from shifter_cli.gateway.records import ImageRecord
+from shifter_cli.listing.filters import Condition, Listed
 
 UNTAGGED = "<none>"  # an image that lost its last tag can still be used by its id
 

@@ -8,15 +8,15 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from shifter_cli.asking import Gateways, list_of, mapping_of, payload_of
 from shifter_cli.errors import (
     GatewayAnswerError,
     GatewayRefusalError,
     ImageNotFoundError,
 )
-from shifter_cli.exchange import Answer, Download
-from shifter_cli.records import ImageRecord, LookupRow, QueuedJob
-from shifter_cli.registry_records import AcceptedLogin, TagPage, WebLink
+from shifter_cli.gateway.asking import Gateways, list_of, mapping_of, payload_of
+from shifter_cli.gateway.exchange import Answer, Download
+from shifter_cli.gateway.records import ImageRecord, LookupRow, QueuedJob
+from shifter_cli.gateway.registry_records import AcceptedLogin, TagPage, WebLink
 from shifter_common.reference import ImageReference
 
 

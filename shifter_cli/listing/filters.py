@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from shifter_cli.records import ImageRecord
+from shifter_cli.gateway.records import ImageRecord
 from shifter_common.errors import ShifterError
 
 

@@ -7,10 +7,11 @@ import sys
 import time
 from collections.abc import Callable
 
-from shifter_cli import output, progress_lines
-from shifter_cli.progress_lines import Job
-from shifter_cli.screen import Screen
-from shifter_cli.terminal_progress import Rate
+from shifter_cli import output
+from shifter_cli.progress import layout
+from shifter_cli.progress.layout import Job
+from shifter_cli.progress.screen import Screen
+from shifter_cli.progress.terminal import Rate
 
 _EVERY = 0.1  # seconds
 
@@ -42,7 +43,7 @@ class TransferProgress:
         self._drawn_at = now
         job = Job(name=self._name, state=state, message=message, done=done, total=total, rate=rate)
         columns, rows = self._screen.size()
-        self._screen.draw(progress_lines.lines([job], columns, rows))
+        self._screen.draw(layout.lines([job], columns, rows))
 
     def end(self) -> None:
         """Take the line away."""

@@ -17,7 +17,7 @@ from shifter_cli.errors import (
     GatewayUnreachableError,
     SettingsError,
 )
-from shifter_cli.exchange import Answer, Download, cause, exchange, open_download
+from shifter_cli.gateway.exchange import Answer, Download, cause, exchange, open_download
 from shifter_common.reference import ImageReference
 
 # How a gateway of the original, and one of ours, says that it has no such route.

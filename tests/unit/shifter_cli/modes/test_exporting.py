@@ -14,7 +14,7 @@ import tarfile
 
 import pytest
 
-from shifter_cli import oci_archive
+from shifter_cli.files import oci_archive
 from shifter_cli.inspection import Inspection
 from shifter_common.reference import ImageReference
 
@@ -43,7 +43,7 @@ def answer(content, *, start=None, length=None, image_id=ID, file_format="squash
 
 @pytest.fixture(autouse=True)
 def without_pauses(monkeypatch):
-    monkeypatch.setattr("shifter_cli.downloads._PAUSE", 0.0)
+    monkeypatch.setattr("shifter_cli.files.downloads._PAUSE", 0.0)
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ def test_what_others_left_beside_it_is_not_taken_for_its_beginning(
     else:
         partial.write_bytes(FILE[:500])
         user = os.getuid() + 1
-        monkeypatch.setattr("shifter_cli.downloads.os.getuid", lambda: user)
+        monkeypatch.setattr("shifter_cli.files.downloads.os.getuid", lambda: user)
     gateway.answer_raw(answer(FILE))
 
     result = run("export", "x:1", str(target))

@@ -7,9 +7,9 @@ import json
 
 import pytest
 
-from shifter_cli import progress
-from shifter_cli.records import ImageRecord
-from shifter_cli.terminal_progress import TerminalProgress
+from shifter_cli.gateway.records import ImageRecord
+from shifter_cli.progress import forms
+from shifter_cli.progress.terminal import TerminalProgress
 from shifter_common.reference import ImageReference
 
 IMAGE = ImageReference("docker", "lib/x:1")
@@ -36,7 +36,7 @@ def record(state="PULLING", message="MISSING", done=None, total=None):
 
 @pytest.mark.parametrize("verbose", [True, False])
 def test_error_message_starts_on_a_line_of_its_own(verbose, clock, capsys):
-    display = progress.LineProgress(verbose=verbose, clock=clock)
+    display = forms.LineProgress(verbose=verbose, clock=clock)
 
     display.show(IMAGE, record("PULLING"))
     display.give_up(IMAGE)
@@ -45,7 +45,7 @@ def test_error_message_starts_on_a_line_of_its_own(verbose, clock, capsys):
 
 
 def test_image_that_was_never_shown_leaves_no_empty_line(clock, capsys):
-    for display in (progress.LineProgress(verbose=False), TerminalProgress()):
+    for display in (forms.LineProgress(verbose=False), TerminalProgress()):
         display.give_up(IMAGE)
         display.interrupted()
 
@@ -53,7 +53,7 @@ def test_image_that_was_never_shown_leaves_no_empty_line(clock, capsys):
 
 
 def test_log_gets_a_line_only_when_something_changed(clock, capsys):
-    display = progress.LineProgress(verbose=True, clock=clock)
+    display = forms.LineProgress(verbose=True, clock=clock)
 
     for state in ("PENDING", "PULLING", "PULLING", "PULLING", "TRANSFER"):
         display.show(IMAGE, record(state))
@@ -64,7 +64,7 @@ def test_log_gets_a_line_only_when_something_changed(clock, capsys):
 
 
 def test_log_shows_now_and_then_that_the_pull_is_alive(clock, capsys):
-    display = progress.LineProgress(verbose=True, clock=clock)
+    display = forms.LineProgress(verbose=True, clock=clock)
 
     for _ in range(40):
         display.show(IMAGE, record("PULLING"))
@@ -74,7 +74,7 @@ def test_log_shows_now_and_then_that_the_pull_is_alive(clock, capsys):
 
 
 def test_final_line_is_written_even_if_nothing_changed(clock, capsys):
-    display = progress.LineProgress(verbose=False, clock=clock)
+    display = forms.LineProgress(verbose=False, clock=clock)
 
     display.show(IMAGE, record("FAILURE"))
 
@@ -82,7 +82,7 @@ def test_final_line_is_written_even_if_nothing_changed(clock, capsys):
 
 
 def test_json_is_written_for_settled_pulls_only(capsys):
-    display = progress.JsonProgress()
+    display = forms.JsonProgress()
 
     for state in ("PULLING", "READY"):
         display.show(IMAGE, record(state))
@@ -91,7 +91,7 @@ def test_json_is_written_for_settled_pulls_only(capsys):
 
 
 def test_quiet_progress_says_nothing(capsys):
-    display = progress.QuietProgress()
+    display = forms.QuietProgress()
 
     for state in ("PULLING", "READY", "FAILURE"):
         display.show(IMAGE, record(state))
@@ -118,4 +118,4 @@ def test_form_suits_who_reads(options, kind, monkeypatch):
     monkeypatch.setenv("TERM", "dumb" if options.pop("dumb", False) else "xterm")
     chosen = {name: options.get(name, False) for name in ("verbose", "as_json", "quiet")}
 
-    assert type(progress.choose(**chosen)).__name__ == kind
+    assert type(forms.choose(**chosen)).__name__ == kind

@@ -12,7 +12,7 @@ import termios
 import pytest
 
 PROGRAM = """
-from shifter_cli import prompts
+from shifter_cli.logins import prompts
 print(prompts.ask_login("reg", USERNAME), flush=True)
 """
 

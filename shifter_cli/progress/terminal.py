@@ -7,10 +7,11 @@ import collections
 import time
 from collections.abc import Callable
 
-from shifter_cli import output, progress_lines
-from shifter_cli.progress_lines import Job
-from shifter_cli.records import ImageRecord
-from shifter_cli.screen import Screen
+from shifter_cli import output
+from shifter_cli.gateway.records import ImageRecord
+from shifter_cli.progress import layout
+from shifter_cli.progress.layout import Job
+from shifter_cli.progress.screen import Screen
 from shifter_common.reference import ImageReference
 
 _RATE_OVER = 5.0  # seconds
@@ -47,14 +48,14 @@ class TerminalProgress:
 
     def give_up(self, reference: ImageReference) -> None:
         if job := self._jobs.pop(reference, None):
-            self._draw(progress_lines.headline(job, self._screen.size()[0]))
+            self._draw(layout.headline(job, self._screen.size()[0]))
 
     def interrupted(self) -> None:
         self._screen.leave()
 
     def _draw(self, *above: str) -> None:
         columns, rows = self._screen.size()
-        lines = progress_lines.lines(
+        lines = layout.lines(
             list(self._jobs.values()), columns, rows - 1, ascii_only=self._screen.has_ascii_only()
         )
         self._screen.draw(lines, above)

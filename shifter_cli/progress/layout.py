@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 from shifter_cli import output
-from shifter_cli.records import LayerProgress
+from shifter_cli.gateway.records import LayerProgress
 
 _STATE_WIDTH = 11  # EXAMINATION
 _LEAST_NAME = 16  # a name gives way to numbers until it is this short
