@@ -127,6 +127,7 @@ def shoot(browser: Browser, shot: Shot, url: str, link: str) -> bytes:
     )
     page = context.new_page()
     page.goto(link)
+    page.click("main button")
     page.wait_for_url("**/web/*/")
     page.goto(url)
     if shot.page == "queue":

@@ -229,3 +229,6 @@ class Catalog(Protocol):
         One process has a role at a time; whoever has it may extend it; once its time has run out
         it is anybody's, and soon forgotten.
         """
+
+    def is_taken(self, role: str, now: float) -> bool:
+        """Whether any process has `role`."""

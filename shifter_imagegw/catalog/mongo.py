@@ -33,7 +33,7 @@ from shifter_imagegw.catalog.mongo_documents import (
 )
 from shifter_imagegw.catalog.mongo_publishing import READY, lease_lost, owned
 from shifter_imagegw.catalog.mongo_tags import moves_of
-from shifter_imagegw.catalog.mongo_turns import claimable, elect, next_jobs
+from shifter_imagegw.catalog.mongo_turns import claimable, elect, is_taken, next_jobs
 from shifter_imagegw.catalog.mongo_usage import MongoUsage
 from shifter_imagegw.details import ImageDetails, LayerProgress
 from shifter_imagegw.records import (
@@ -342,6 +342,10 @@ class MongoCatalog(MongoUsage):
     def elect(self, role: str, process: str, duration: timedelta, now: float) -> bool:
         with self._using("agreements") as agreements:
             return elect(agreements, role, process, until=now + duration.total_seconds(), now=now)
+
+    def is_taken(self, role: str, now: float) -> bool:
+        with self._using("agreements") as agreements:
+            return is_taken(agreements, role, now)
 
     def _next_move(self) -> int:
         with self._using("agreements") as agreements:

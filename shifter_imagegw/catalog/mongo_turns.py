@@ -72,3 +72,8 @@ def elect(
     except DuplicateKeyError:
         return False  # it is there, and another's
     return True
+
+
+def is_taken(agreements: collection.Collection[Document], role: str, now: float) -> bool:
+    taken = {"_id": f"role:{role}", "until": {"$gt": now}}
+    return agreements.find_one(taken, {"_id": True}) is not None

@@ -370,6 +370,11 @@ class SqliteCatalog(SqliteUsage):
             )
             return cursor.rowcount > 0
 
+    def is_taken(self, role: str, now: float) -> bool:
+        with self._file.reading() as connection:
+            taken = "SELECT 1 FROM roles WHERE role = ? AND until > ?"
+            return connection.execute(taken, (role, now)).fetchone() is not None
+
     def _list(self, condition: str, parameters: tuple[Any, ...]) -> list[ImageRecord]:
         with self._file.reading() as connection:
             rows = connection.execute(f"{SELECT} WHERE {condition} ORDER BY key", parameters)

@@ -26,8 +26,9 @@ _turns = threading.BoundedSemaphore(MOST)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Watch:
-    """What is shown: `change` is another when `render` may be."""
+    """What is shown while it `goes_on`: `change` is another when `render` may be."""
 
+    goes_on: Callable[[], bool]
     change: Callable[[], object]
     render: Callable[[], str]
 
@@ -54,6 +55,8 @@ def stream(
     while clock() < end:
         is_silent = clock() - said >= _SILENT_SECONDS
         if watch.change() != change or is_silent:
+            if not watch.goes_on():
+                return  # and who asks again is told why
             change = watch.change()
             fresh = watch.render()
             if fresh != text:

@@ -51,11 +51,12 @@ def web_page(config: GatewayConfig, visits: Visits, browsing: Browsing) -> Bluep
         ("<system>/queue/events", pages.events),
         ("<system>/usage", pages.usage),
         ("<system>/login", entrance.login),
-        ("<system>/enter", entrance.enter),
+        ("<system>/enter", entrance.door),
         ("<system>/<path:page>", pages.nothing),
         ("-/<name>", pages.static),
     ):
         routes.get(f"/web/{address}")(view)
+    routes.post("/web/<system>/enter")(entrance.enter)
     routes.post("/web/<system>/leave")(entrance.leave)
     Refusals(addresses, entrance, renderer).register(routes)
     routes.before_app_request(pages.lead_browsers_here)
@@ -80,6 +81,7 @@ class Pages:
         self._page = renderer.page
         self._text = renderer.text
         self._admitted = entrance.admitted
+        self._still = entrance.still
         self._histories: dict[tuple[str, int, bool], Recent[dict[str, Any]]] = {}
 
     def lead_browsers_here(self) -> AnyResponse | None:
@@ -135,6 +137,7 @@ class Pages:
         """The same part, again whenever it has changed."""
         visit = self._admitted(system)
         watch = live.Watch(
+            goes_on=self._still(visit),
             change=lambda: self._browsing.change(visit.system),
             render=lambda: self._text("jobs", visit, **self._jobs(visit)),
         )

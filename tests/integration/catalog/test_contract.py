@@ -592,6 +592,16 @@ def test_a_role_is_one_processs_until_its_time_has_run_out(catalog):
     assert not catalog.elect("sweep", "a", ten, NOW + 20)
 
 
+def test_a_role_is_taken_until_its_time_has_run_out(catalog):
+    assert not catalog.is_taken("sweep", NOW)
+    catalog.elect("sweep", "a", timedelta(seconds=10), NOW)
+
+    assert catalog.is_taken("sweep", NOW + 9)
+    assert not catalog.is_taken("swee", NOW + 9)
+    assert not catalog.is_taken("sweep", NOW + 10)
+    assert catalog.elect("sweep", "b", timedelta(seconds=10), NOW + 10)  # to ask takes nothing
+
+
 def test_a_catalog_that_can_be_read_and_written_says_nothing(catalog):
     catalog.check()
     catalog.check()

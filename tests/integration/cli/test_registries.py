@@ -21,6 +21,7 @@ from tests.integration.registry.real_registry import (
     serve,
     write_layout,
 )
+from tests.web_links import look, press
 
 pytestmark = [pytest.mark.root, pytest.mark.registry, pytest.mark.munge]
 
@@ -184,9 +185,11 @@ def test_the_link_to_the_web_page_works_once(site):
     assert result.returncode == 0
     assert "it works once, within" in result.stderr
     link = result.stdout.strip()
-    browser = requests.Session()
-    first = browser.get(link, timeout=30)
-    again = requests.get(link, timeout=30)
-    assert first.status_code == 200
-    assert browser.cookies
-    assert not again.cookies
+    browser, other = requests.Session(), requests.Session()
+    asked, asked_too = look(browser, link), look(other, link)
+    first = press(browser, link, asked)
+    again = press(other, link, asked_too)
+    assert (first.status_code, again.status_code) == (303, 403)
+    assert "shifter_session" in browser.cookies
+    assert "shifter_session" not in other.cookies
+    assert look(other, link) == {}

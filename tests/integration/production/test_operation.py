@@ -15,6 +15,7 @@ import requests
 
 from tests.integration.conftest import wait_until
 from tests.integration.production.site import PROGRAMS, SYSTEMS
+from tests.web_links import look, press
 
 pytestmark = [pytest.mark.registry, pytest.mark.munge, pytest.mark.mongodb, pytest.mark.redis]
 
@@ -170,16 +171,34 @@ def test_a_link_to_the_page_works_once_whichever_process_it_is_shown_to(site):
     link = site.request("POST", f"/api/web/{SYSTEM}/").json()["url"]
     ticket = link.partition("ticket=")[2]
 
-    with concurrent.futures.ThreadPoolExecutor(8) as browsers:
-        answers = list(browsers.map(lambda _: requests.get(link, timeout=30), range(8)))
+    browsers = [requests.Session() for _ in range(8)]
+    forms = [look(browser, link) for browser in browsers]
 
-    (entered,) = [answer for answer in answers if answer.status_code == 200]
-    assert {answer.status_code for answer in answers} == {200, 403}
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(press, browsers, [link] * 8, forms))
+
+    (entered,) = [answer for answer in answers if answer.status_code == 303]
+    assert {answer.status_code for answer in answers} == {303, 403}
     for _ in range(4):  # both processes know the session of one of them
-        page = requests.get(f"{site.url}/web/{SYSTEM}/", cookies=entered.cookies, timeout=30)
-        assert "Shown is what root may use" in page.text
+        assert "Shown is what root may use" in page_for(site, entered.cookies)
     assert ticket not in site.logs()
     assert entered.cookies["shifter_session"] not in site.logs()
+
+
+def test_logging_out_ends_a_session_for_all_processes(site):
+    link = site.request("POST", f"/api/web/{SYSTEM}/").json()["url"]
+    browser = requests.Session()
+    copied = press(browser, link, look(browser, link)).cookies
+    (word,) = re.findall('name="word" value="(.*?)"', page_for(site, copied))
+
+    browser.post(f"{site.url}/web/{SYSTEM}/leave", data={"word": word}, timeout=30)
+
+    for _ in range(4):
+        assert "Shown is what root may use" not in page_for(site, copied)
+
+
+def page_for(site, cookies):
+    return requests.get(f"{site.url}/web/{SYSTEM}/", cookies=cookies, timeout=30).text
 
 
 def test_counters_outlive_the_processes_that_counted(site):

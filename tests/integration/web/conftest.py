@@ -97,8 +97,7 @@ def visitor(chromium, site):
             return page
 
         if logged_in:
-            page.goto(link_of(site))
-            page.wait_for_url(f"**/web/{SYSTEM}/")
+            enter(page, link_of(site))
         return SimpleNamespace(page=page, look=look, context=context, complaints=complaints)
 
     def note(kind, text):
@@ -113,6 +112,13 @@ def visitor(chromium, site):
     for context in contexts:
         context.close()
     assert complaints == []
+
+
+def enter(page, link):
+    """Open a link, and press the button that it leads to."""
+    page.goto(link)
+    page.click("main button")
+    page.wait_for_url(f"**/web/{SYSTEM}/")
 
 
 def link_of(gateway):

@@ -9,7 +9,7 @@ import re
 import pytest
 
 from tests.integration.conftest import SYSTEM, layer, wait_until
-from tests.integration.web.conftest import AXE
+from tests.integration.web.conftest import AXE, enter
 
 pytestmark = [pytest.mark.registry, pytest.mark.munge, pytest.mark.browser]
 
@@ -51,13 +51,16 @@ def test_everybody_can_read_every_page(visitor, look, logged_in):
 
 
 def test_a_link_lets_in_one_browser_once(visitor, site, link):
-    first, second = visitor(), visitor()
+    first, second, preview = visitor(), visitor(), visitor(java_script_enabled=False)
+    preview.page.goto(link)  # as a chat program does, of what is written there
+    second.page.goto(link)
+    assert f"Log in to {SYSTEM} as root?" in second.page.inner_text("h1")
+    assert violations(second.page) == []
 
-    first.page.goto(link)
-    first.page.wait_for_url(f"{site.url}/web/{SYSTEM}/")
+    enter(first.page, link)
     assert "root" in first.page.inner_text(".who")
 
-    second.page.goto(link)
+    second.page.click("main button")
     assert "This link has been used before" in second.page.inner_text("main")
     assert "root" not in second.look().inner_text(".who")
     second.complaints.clear()  # the browser says that it was refused
@@ -71,6 +74,7 @@ def test_who_comes_by_the_page_of_another_site_is_let_in_too(visitor, site, link
 
     somebody.page.goto("http://elsewhere.example/")
     somebody.page.click("a")
+    somebody.page.click("main button")
     somebody.page.wait_for_url(f"{site.url}/web/{SYSTEM}/")
 
     assert "root" in somebody.page.inner_text(".who")
@@ -78,10 +82,13 @@ def test_who_comes_by_the_page_of_another_site_is_let_in_too(visitor, site, link
 
 def test_leaving_ends_it(visitor):
     somebody = visitor(logged_in=True)
+    cookies = somebody.context.cookies()
 
     somebody.page.click("text=Log out")
 
     assert "Log in" in somebody.page.inner_text(".who")
+    assert "secret" not in somebody.look().inner_text("main")
+    somebody.context.add_cookies(cookies)  # as who has copied them
     assert "secret" not in somebody.look().inner_text("main")
 
 

@@ -45,6 +45,15 @@ def test_a_ticket_lets_in_whom_it_was_made_for(gateway, visits):
     assert (visit.caller.uid, visit.caller.gid, visit.caller.name) == (1001, 100, "alice")
 
 
+def test_to_ask_whom_a_ticket_lets_in_does_not_use_it(gateway, visits):
+    ticket = visits.invite(gateway.system, ALICE).text
+
+    assert [visits.invited(gateway.system, ticket).name for _ in range(2)] == ["alice", "alice"]
+    visits.enter(gateway.system, ticket)
+    with pytest.raises(NotPermittedError, match="works only once"):
+        visits.invited(gateway.system, ticket)
+
+
 def test_a_ticket_works_once(gateway, visits):
     ticket = visits.invite(gateway.system, ALICE)
     visits.enter(gateway.system, ticket.text)
@@ -118,6 +127,19 @@ def test_a_session_ends(gateway, visits):
     assert visits.of(gateway.system, session).caller is None
 
 
+def test_a_session_can_be_ended_for_all_processes(gateway, visits):
+    session, other_session = enter(gateway, visits), enter(gateway, visits)
+    other = visits_of(gateway, catalog=SqliteCatalog(gateway.config.catalog_path))
+    assert other.of(gateway.system, session).caller is not None
+
+    visits.end(visits.of(gateway.system, session))
+
+    assert other.of(gateway.system, session).caller is None
+    assert other.of(gateway.system, other_session).caller is not None
+    gateway.clock.advance(SESSION_FOR.total_seconds() - 60)
+    assert visits.of(gateway.system, session).caller is None
+
+
 @pytest.mark.parametrize("text", ["", "gAAAAABlWXl5", "../../etc/passwd", "x" * 10_000])
 def test_what_nobody_has_made_lets_nobody_in(gateway, visits, text):
     assert visits.of(gateway.system, text).caller is None
@@ -162,6 +184,17 @@ def test_what_is_everybodys_is_shown_where_the_site_says_so(gateway_with, is_ope
     visits = visits_of(gateway)
 
     assert visits.may_look(visits.of(gateway.system, None)) is is_open
+
+
+def test_ended_sessions_are_forgotten_once_they_would_have_ended(gateway, visits):
+    visits.end(visits.of(gateway.system, enter(gateway, visits)))
+
+    gateway.clock.advance(SESSION_FOR.total_seconds() + 7200)
+    enter(gateway, visits)
+
+    with gateway.catalog._file.reading() as connection:
+        rows = connection.execute("SELECT role FROM roles WHERE role LIKE 'ended %'").fetchall()
+    assert rows == []
 
 
 def test_used_tickets_are_forgotten_some_time(gateway, visits):

@@ -15,17 +15,33 @@ class Browser:
         self.client = gateway.app.test_client()
 
     def log_in(self, by="alice:1001:1001", system="mycluster"):
-        answer = self.gateway.request("POST", f"/api/web/{system}/", by=by)
-        path = re.sub(r"^https?://[^/]+", "", answer.json["url"])
-        entered = self.client.get(path)
-        assert entered.status_code == 200, entered.text
+        entered = self.press(self.client.get(self.link(by, system)))
+        assert entered.status_code == 303, entered.text
         return entered
+
+    def link(self, by="alice:1001:1001", system="mycluster"):
+        """What `shifterimg web` shows, without the gateway's address."""
+        url = self.gateway.request("POST", f"/api/web/{system}/", by=by).json["url"]
+        return url[url.index("/web/") :]
+
+    def press(self, page, **changes):
+        """The button of the page that a link leads to."""
+        assert page.status_code == 200, page.text
+        return self.client.post(page.request.path, data=fields_of(page) | changes)
 
     def get(self, path="", system="mycluster", **options):
         return self.client.get(f"/web/{system}/{path}", **options)
 
     def post(self, path, system="mycluster", **form):
         return self.client.post(f"/web/{system}/{path}", data=form)
+
+
+def fields_of(page):
+    """What its form would send."""
+    return {
+        name: re.search(f'name="{name}" value="([^"]*)"', page.text)[1]
+        for name in ("ticket", "word")
+    }
 
 
 class Elements(HTMLParser):

@@ -15,10 +15,13 @@ class Queue:
     def __init__(self, texts):
         self.texts = list(texts)
         self.now = 0.0
+        self.ends = 1e9
         self.rendered = 0
 
     def watch(self):
-        return live.Watch(change=self.change, render=self.render)
+        return live.Watch(
+            goes_on=lambda: self.now < self.ends, change=self.change, render=self.render
+        )
 
     def change(self):
         return self.texts.index(self.current)
@@ -46,6 +49,24 @@ def test_each_change_is_sent_once():
 
     assert events == ["retry: 3000\n\n"] + [f"event: rows\ndata: {text}\n\n" for text in "abc"]
     assert queue.rendered == 3
+
+
+def test_nothing_is_sent_to_who_may_not_look_any_more():
+    queue = Queue(["a", "b", "c", "d"])
+    queue.ends = 2
+
+    events = "".join(queue.stream())
+
+    assert "data: b" in events
+    assert "data: c" not in events
+
+
+def test_who_may_not_look_any_more_is_let_go_in_silence_too():
+    queue = Queue(["a"])
+    queue.ends = 2
+
+    assert "".join(queue.stream()).endswith("data: a\n\n")
+    assert queue.now < 60
 
 
 def test_lines_of_one_event_stay_one_event():

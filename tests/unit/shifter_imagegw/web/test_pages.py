@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 from __future__ import annotations
 
+import itertools
 import json
 import re
 
 import pytest
 
+from shifter_imagegw.api import long_answers
 from shifter_imagegw.errors import CatalogError
+from shifter_imagegw.web import live
 
 PAGES = ["", "queue", "image/docker/app:1", "login", "nothing/here", "image/docker/none:1"]
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(1)>'
@@ -323,33 +326,69 @@ def test_what_has_just_ended_for_others_is_not(gateway, browser, pulled):
 # Coming and going
 
 
-def test_a_link_lets_in_once(gateway, browser_of):
-    path = gateway.request("POST", "/api/web/mycluster/").json["url"].partition("localhost")[2]
+def test_a_link_asks_first_and_lets_in_once(gateway, browser_of):
     first, second = browser_of(gateway), browser_of(gateway)
+    link = first.link("daemon:1:1")
+    asked = second.client.get(link)
+    assert "Log in to mycluster as daemon?" in asked.text
 
-    assert first.client.get(path).status_code == 200
-    answer = second.client.get(path)
+    entered = first.press(first.client.get(link))
+    assert (entered.status_code, entered.headers["Location"]) == (303, "/web/mycluster/")
+    assert first.get().status_code == 200
+
+    for late in (second.press(asked), second.client.get(link)):
+        assert late.status_code == 403
+        assert "This link has been used before" in late.text
+        assert "shifter_session" not in late.headers.get("Set-Cookie", "")
+
+
+@pytest.mark.parametrize("headers", [{}, {"Sec-Purpose": "prefetch"}, {"User-Agent": "a bot"}])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_who_only_looks_at_a_link_does_not_use_it_up(gateway, browser_of, method, headers):
+    preview, browser = browser_of(gateway), browser_of(gateway)
+    link = browser.link()
+
+    for _ in range(3):
+        answer = preview.client.open(link, method=method, headers=headers)
+        assert answer.status_code == 200
+        assert "shifter_session" not in answer.headers["Set-Cookie"]
+
+    assert preview.get().status_code == 303  # to what tells how to log in
+    assert browser.press(browser.client.get(link)).status_code == 303
+
+
+def test_no_other_page_can_have_anybody_come_in(gateway, browser_of):
+    mallory, alice = browser_of(gateway), browser_of(gateway)
+    own = mallory.client.get(mallory.link("mallory:1009:1009"))
+
+    assert alice.press(own).status_code == 403  # it knows mallory's word, but not alice's
+    alice.client.get(alice.link())
+    for word in ({}, {"word": ""}, {"word": "é"}):
+        assert alice.press(own, **word).status_code == 403
+    assert alice.get().status_code == 303
+    assert mallory.press(own).status_code == 303  # nobody has used it up
+
+
+def test_two_links_may_be_open_at_a_time(browser):
+    pages = [browser.client.get(browser.link()) for _ in range(2)]
+
+    assert [browser.press(page).status_code for page in pages] == [303, 303]
+
+
+@pytest.mark.parametrize("ticket", ["", "?ticket=", "?ticket=x", "?ticket=" + "x" * 9000])
+def test_a_link_that_nobody_has_made_asks_nothing(browser, ticket):
+    answer = browser.get(f"enter{ticket}")
 
     assert answer.status_code == 403
-    assert "This link has been used before" in answer.text
-    assert "Set-Cookie" not in answer.headers
+    assert "This link is not valid, or no longer" in answer.text
 
 
-def test_who_only_looks_at_a_link_does_not_use_it_up(gateway, browser):
-    path = gateway.request("POST", "/api/web/mycluster/").json["url"].partition("localhost")[2]
+def test_what_the_page_of_a_link_gives_is_for_it_alone(browser):
+    cookie = browser.client.get(browser.link()).headers["Set-Cookie"]
 
-    assert browser.client.head(path).status_code == 200
-    assert browser.client.get(path).status_code == 200
-
-
-@pytest.mark.parametrize("purpose", ["prefetch", "prefetch;prerender"])
-def test_a_browser_that_loads_a_link_in_advance_does_not_use_it_up(gateway, browser, purpose):
-    path = gateway.request("POST", "/api/web/mycluster/").json["url"].partition("localhost")[2]
-
-    answer = browser.client.get(path, headers={"Sec-Purpose": purpose})
-
-    assert (answer.status_code, "Set-Cookie" in answer.headers) == (503, False)
-    assert browser.client.get(path).status_code == 200
+    assert {"HttpOnly", "SameSite=Strict", "Path=/web/mycluster/enter", "Max-Age=120"} <= set(
+        cookie.split("; ")
+    )
 
 
 def test_the_cookie_is_for_this_system_and_no_script(browser):
@@ -364,14 +403,19 @@ def test_the_cookie_is_for_this_system_and_no_script(browser):
 def test_with_tls_the_cookie_is_for_tls_alone(gateway_with, browser_of):
     gateway = gateway_with(WebUrl="https://images.example.org/shifter/")
 
-    cookie = browser_of(gateway).client.get(entrance(gateway)).headers["Set-Cookie"]
+    browser = browser_of(gateway)
+    page = browser.client.get(browser.link())
+    word = re.search("shifter_entering=([^;]+)", page.headers["Set-Cookie"])[1]
+    # The test's browser keeps cookies as one does that comes by another path, the proxy's.
+    entered = gateway.app.test_client(use_cookies=False).post(
+        "/web/mycluster/enter",
+        data={"ticket": page.request.args["ticket"], "word": word},
+        headers={"Cookie": f"shifter_entering={word}"},
+    )
 
-    assert {"Secure", "Path=/shifter/web/mycluster/"} <= set(cookie.split("; "))
-
-
-def entrance(gateway):
-    url = gateway.request("POST", "/api/web/mycluster/").json["url"]
-    return url.removeprefix("https://images.example.org/shifter")
+    for answer, path in ((page, "enter"), (entered, "")):
+        cookie = set(answer.headers["Set-Cookie"].split("; "))
+        assert {"Secure", f"Path=/shifter/web/mycluster/{path}"} <= cookie
 
 
 def test_links_are_as_the_site_says_that_browsers_come(gateway_with, elements):
@@ -400,6 +444,49 @@ def test_leaving_ends_the_visit(browser):
     browser.post("leave", word=leaving_word(browser))
 
     assert browser.get().status_code == 303
+
+
+def test_leaving_ends_what_others_have_copied_too(gateway, browser, browser_of):
+    cookie = browser.log_in().headers["Set-Cookie"].partition(";")[0]
+    thief = gateway.app.test_client(use_cookies=False)
+    headers = {"Cookie": cookie}
+    assert thief.get("/web/mycluster/", headers=headers).status_code == 200
+    elsewhere = browser_of(gateway)
+    elsewhere.log_in()
+
+    browser.post("leave", word=leaving_word(browser))
+
+    assert thief.get("/web/mycluster/", headers=headers).status_code == 303
+    assert thief.get("/web/mycluster/queue/rows", headers=headers).status_code == 401
+    assert elsewhere.get().status_code == 200  # a login of the same user's, and another
+
+
+def test_leaving_ends_a_live_queue_too(gateway, browser, monkeypatch):
+    monkeypatch.setattr(live, "_LOOK_SECONDS", 0.01)
+    browser.log_in()
+    with long_answers.allowed():
+        answer = browser.get("queue/events")
+        events = iter(answer.response)
+        assert b"rows" in b"".join(itertools.islice(events, 2))
+
+        browser.post("leave", word=leaving_word(browser))
+        gateway.request("POST", "/api/pull/mycluster/docker/next:1/")
+
+        assert b"next" not in b"".join(events)
+
+
+def test_who_cannot_be_let_out_is_told_so(gateway, browser, monkeypatch):
+    def refuse(*arguments):
+        raise CatalogError("MongoDB does not answer")
+
+    browser.log_in()
+    word = leaving_word(browser)
+    monkeypatch.setattr(gateway.catalog, "elect", refuse)
+
+    answer = browser.post("leave", word=word)
+
+    assert answer.status_code == 503
+    assert "Set-Cookie" not in answer.headers
 
 
 @pytest.mark.parametrize("form", [{}, {"word": "x"}, {"word": "é"}])
@@ -466,4 +553,4 @@ def test_nothing_can_be_changed_but_who_is_logged_in(gateway):
         if rule.rule.startswith("/web/") and rule.methods - {"GET", "HEAD"}
     }
 
-    assert changing == {"/web/<system>/leave"}
+    assert changing == {"/web/<system>/enter", "/web/<system>/leave"}
