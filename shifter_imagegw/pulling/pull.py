@@ -21,6 +21,7 @@ from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.config import GatewayConfig
 from shifter_imagegw.delivery import Delivery, tag_index
 from shifter_imagegw.errors import PullError
+from shifter_imagegw.login_tries import LoginTries
 from shifter_imagegw.operation import usage
 from shifter_imagegw.operation.logs import Facts
 from shifter_imagegw.pulling import registry_origin
@@ -95,12 +96,15 @@ class Pull:
                 limits=registry_origin.flatten_limits(self._config),
                 lease=self._lease,
             )
+        puller = self._record.puller
+        tries = LoginTries(self._catalog, time.time)
         return registry_origin.opened(
             self._record,
             self._logins,
             config=self._config,
             cache=self._cache,
             lease=self._lease,
+            watch=None if puller is None else tries.watch(puller),
         )
 
     def _claim_id(self, image: SourceImage) -> SourceImage:

@@ -22,6 +22,7 @@ from shifter_imagegw.registry import (
     BlobCache,
     Credentials,
     Endpoint,
+    LoginWatch,
     ManifestNotFoundError,
     Platform,
     RegistryClient,
@@ -132,6 +133,7 @@ def opened(
     config: GatewayConfig,
     cache: BlobCache,
     lease: Lease,
+    watch: LoginWatch | None,
 ) -> Iterator[RegistryOrigin]:
     """The origin of a pull; its connections and downloads end with the body."""
     urls = {name: place.url for name, place in config.locations.items()}
@@ -142,6 +144,7 @@ def opened(
         endpoint,
         credentials_for(source.location, logins),
         on_retry=lambda sentence: lease.enter(PullState.PULLING, sentence),
+        watch=watch,
     )
     with client, contextlib.ExitStack() as until_done:
         yield RegistryOrigin(

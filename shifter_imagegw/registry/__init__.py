@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A client for OCI and Docker registries: names, manifests, blobs. It knows nothing of Shifter."""
 
+from shifter_imagegw.registry.auth import LoginWatch
 from shifter_imagegw.registry.blobs import BlobCache
 from shifter_imagegw.registry.client import RegistryClient, ResolvedImage
 from shifter_imagegw.registry.endpoint import Credentials, Endpoint
@@ -33,6 +34,7 @@ __all__ = [
     "ImageConfig",
     "InvalidNameError",
     "LayerFetches",
+    "LoginWatch",
     "ManifestNotFoundError",
     "Platform",
     "RegistryClient",

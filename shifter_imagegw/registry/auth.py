@@ -16,6 +16,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 from urllib.parse import urlencode
 
 from shifter_imagegw.registry import document
@@ -72,6 +73,16 @@ class Authorization:
     expires: float | None = None  # monotonic seconds
 
 
+class LoginWatch(Protocol):
+    """Somebody who has a say when credentials are shown."""
+
+    def before(self) -> None:
+        """Raise where they are not to be shown."""
+
+    def refused(self) -> None:
+        """They were, and they are not accepted."""
+
+
 @dataclasses.dataclass
 class _Access:
     """What is known about one repository."""
@@ -92,11 +103,14 @@ class Authorizer:
         credentials: Credentials | None,
         get: Get,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        watch: LoginWatch | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._credentials = credentials if endpoint.may_see_credentials else None
         self._get = get
         self._clock = clock
+        self._watch = watch
         self._lock = threading.Lock()
         self._accesses: dict[str, _Access] = {}
 
@@ -135,6 +149,8 @@ class Authorizer:
             access = self._accesses.setdefault(repository, _Access())
             if access.current != refused:
                 return access.current  # another thread was here first
+            if self._is_login_refused(access, status):
+                self._note_refusal()
             _learn(access, challenges)
             access.is_limited |= status == 429
             next_one = self._renewed(access, repository, status) or self._next(access, repository)
@@ -155,6 +171,15 @@ class Authorizer:
                 "with an https URL"
             )
         return f"check the name, or log in with `shifterimg login {self._endpoint.login_name}`"
+
+    def _is_login_refused(self, access: _Access, status: int) -> bool:
+        """Not where it was accepted before: then it is one blob that it may not read."""
+        is_shown = access.current.stage is Stage.CREDENTIALS and status in (401, 403)
+        return is_shown and access.accepted != access.current
+
+    def _note_refusal(self) -> None:
+        if self._watch is not None:
+            self._watch.refused()
 
     def _renewed(self, access: _Access, repository: str, status: int) -> Authorization | None:
         """A new token of the same kind where one that had worked no longer does."""
@@ -178,6 +203,8 @@ class Authorizer:
                 if error.retriable or self._credentials is None:
                     raise
         if access.current.stage < Stage.CREDENTIALS and self._credentials is not None:
+            if self._watch is not None:
+                self._watch.before()
             if self._endpoint.auth_method == "basic" or (
                 access.bearer is None and access.offers_basic
             ):
@@ -210,10 +237,13 @@ class Authorizer:
         self, answer: Answer, repository: str, stage: Stage
     ) -> RegistryError:
         who = ""
+        is_refusal = answer.status in (400, 401, 403, 404)
         if stage is Stage.CREDENTIALS and self._credentials is not None:
             who = f" for user {self._credentials.username!r}"
+            if is_refusal:
+                self._note_refusal()
         what = f"token server {answer.origin} of registry {self._endpoint.label}"
-        if answer.status in (400, 401, 403, 404):
+        if is_refusal:
             return status_error(
                 answer,
                 f"{what} gives no token{who} to read {repository}",

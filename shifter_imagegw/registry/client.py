@@ -15,7 +15,13 @@ from typing import Self
 from urllib.parse import urljoin
 
 from shifter_imagegw.registry import document, media_types, schema1
-from shifter_imagegw.registry.auth import Authorization, Authorizer, Stage, parse_challenges
+from shifter_imagegw.registry.auth import (
+    Authorization,
+    Authorizer,
+    LoginWatch,
+    Stage,
+    parse_challenges,
+)
 from shifter_imagegw.registry.endpoint import Credentials, Endpoint, Origin
 from shifter_imagegw.registry.errors import (
     DigestMismatchError,
@@ -72,7 +78,8 @@ class RegistryClient:
     """A connection to one registry as one user; safe to use from many threads.
 
     `timeout` is seconds to connect and between two packets. `on_retry` gets a sentence for the
-    person who waits, whenever a request is tried again. `sleep` is for tests.
+    person who waits, whenever a request is tried again. `watch` is told of credentials that are
+    shown and refused. `sleep` is for tests.
     """
 
     def __init__(
@@ -83,12 +90,13 @@ class RegistryClient:
         timeout: Timeout = (10, 60),
         attempts: int = 5,
         on_retry: Callable[[str], None] | None = None,
+        watch: LoginWatch | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.endpoint = endpoint
         self._retry = RetryPolicy(attempts=attempts, sleep=sleep, on_retry=on_retry)
         self._transport = Transport(endpoint, timeout)
-        self._authorizer = Authorizer(endpoint, credentials, self._transport.get)
+        self._authorizer = Authorizer(endpoint, credentials, self._transport.get, watch=watch)
 
     def __enter__(self) -> Self:
         return self

@@ -7,11 +7,10 @@ import contextlib
 import dataclasses
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from shifter_common.reference import ImageReference
-from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.config import GatewayConfig, LocationConfig, SystemConfig
 from shifter_imagegw.errors import (
     BadRequestError,
@@ -23,6 +22,7 @@ from shifter_imagegw.errors import (
     RegistryUnusableError,
     TooManyQuestionsError,
 )
+from shifter_imagegw.login_tries import LoginTries
 from shifter_imagegw.pulling import location
 from shifter_imagegw.registry import (
     Credentials,
@@ -42,7 +42,6 @@ from shifter_imagegw.registry import (
 from shifter_imagegw.registry.name import is_registry_tag
 from shifter_imagegw.rules import logins
 from shifter_imagegw.rules.auth import Caller
-from shifter_imagegw.rules.login_tries import LoginTries
 
 log = logging.getLogger(__name__)
 
@@ -102,10 +101,10 @@ class Upstream:
 class Registries:
     """Questions to registries that are answered while the caller waits."""
 
-    def __init__(self, config: GatewayConfig, catalog: Catalog, clock: Callable[[], float]) -> None:
+    def __init__(self, config: GatewayConfig, tries: LoginTries) -> None:
         self._config = config
         self._urls = {name: place.url for name, place in config.locations.items()}
-        self._tries = LoginTries(catalog, clock)
+        self._tries = tries
         self._turns = threading.BoundedSemaphore(_MOST_QUESTIONS)
 
     def tags(
@@ -151,7 +150,7 @@ class Registries:
             )
         place, credentials = self._config.locations[name], _credentials(login)
         try:
-            with self._tries.one(caller), self._asking():
+            with self._tries.one(caller.uid), self._asking():
                 is_verified = check_login(_endpoint(place), credentials, timeout=_TIMEOUT)
         except GatewayError as error:
             log.info("login not accepted location=%s uid=%d reason=%s", name, caller.uid, error)
@@ -174,7 +173,11 @@ class Registries:
     def _client(self, source: location.Source, caller: Caller) -> RegistryClient:
         place = self._config.locations[source.location]
         return RegistryClient(
-            _endpoint(place), _login(place, caller), timeout=_TIMEOUT, attempts=_ATTEMPTS
+            _endpoint(place),
+            _login(place, caller),
+            timeout=_TIMEOUT,
+            attempts=_ATTEMPTS,
+            watch=self._tries.watch(caller.uid),
         )
 
     @contextlib.contextmanager

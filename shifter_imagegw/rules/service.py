@@ -20,6 +20,7 @@ from shifter_imagegw.errors import (
     PullError,
     SystemNotFoundError,
 )
+from shifter_imagegw.login_tries import LoginTries
 from shifter_imagegw.pulling import location
 from shifter_imagegw.records import Acl, ImageRecord, Lookup, NewPull
 from shifter_imagegw.rules import access
@@ -65,7 +66,8 @@ class Service:
         self.images = Images(catalog)
         self.inspections = Inspections(catalog, self.images)
         self.exports = Exports(config, self.images)
-        self.registries = Registries(config, catalog, clock)
+        self._login_tries = LoginTries(catalog, clock)
+        self.registries = Registries(config, self._login_tries)
         self._jobs = Jobs(config, catalog, clock, nudge)
         self._imports = Imports(config, catalog, self._jobs)
         self.acls = AclChanges(config, catalog, self.images, self._jobs, clock)
@@ -281,7 +283,10 @@ class Service:
     def _seal(self, reference: ImageReference, caller: Caller) -> str | None:
         """The caller's logins, as a pull of `reference` is to find them."""
         found = self._usable_logins(reference, caller)
-        return self._sealer.seal(found) if found else None
+        if not found:
+            return None
+        self._login_tries.require_turn(caller.uid)
+        return self._sealer.seal(found)
 
     def _usable_logins(self, reference: ImageReference, caller: Caller) -> Mapping[str, str]:
         """Those of the caller's logins that this pull can use."""

@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from tests.integration.conftest import SYSTEM, gateways
+from tests.integration.conftest import SYSTEM, gateways, wait_until
 from tests.integration.registry.real_registry import (
     PASSWORD,
     USER,
@@ -28,8 +28,8 @@ def authority(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def site(registry, munged, authority, tmp_path_factory):
-    """A gateway that knows registries: with passwords, with tokens, open to all, and gone."""
+def start(registry, munged, authority, tmp_path_factory):
+    """Start a gateway that knows registries: with passwords, with tokens, open to all, and gone."""
     directory = tmp_path_factory.mktemp("registries")
     with contextlib.ExitStack() as stack:
         passwords = stack.enter_context(
@@ -50,9 +50,18 @@ def site(registry, munged, authority, tmp_path_factory):
             "gone": {"url": "https://127.0.0.1:1"},
         }
         make = stack.enter_context(gateways(registry, munged, tmp_path_factory))
-        gateway = make(Locations=locations, arguments=["--workers", "1"])
-        gateway.token_host = tokens.host
-        yield gateway
+
+        def start():
+            gateway = make(Locations=locations, arguments=["--workers", "1"])
+            gateway.token_host = tokens.host
+            return gateway
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def site(start):
+    return start()
 
 
 def payload(**logins):
@@ -192,3 +201,62 @@ def test_who_has_too_many_logins_refused_has_to_wait(site):
     assert refused.status_code == 429, refused.text
     assert refused.headers["Retry-After"] == "60"
     assert log_in(site, "passwords", ALICE).status_code == 429
+
+
+def pull(site, tag, login=None):
+    """Ask for an image once."""
+    logins = {} if login is None else {tag.partition("/")[0]: login}
+    return site.request("POST", f"/api/pull/{SYSTEM}/docker/{tag}/", payload=payload(**logins))
+
+
+def require_wait(refused):
+    assert refused.status_code == 429, refused.text
+    assert refused.headers["Retry-After"] == "60"
+    assert set(refused.json()) == {"status", "error", "message"}
+    assert "5 logins of yours have failed within a minute" in refused.json()["error"]
+
+
+def test_nobody_guesses_passwords_by_whatever_way_a_login_goes(start):
+    """Two processes answer and a third one pulls: all of them count together."""
+    site = start()
+    guesses = [f"{USER}:guess{number}" for number in range(4)]
+    assert tags(site, "passwords/secret/app", guesses[0]).status_code == 403
+    assert tags(site, "tokens/secret/app", guesses[1]).status_code == 403
+    assert upstream(site, "tokens/secret/app:v1", guesses[2]).status_code == 403
+    failed = site.wait("docker:passwords/secret/app:v1", payload=payload(passwords=guesses[3]))
+    assert (failed["status"], "no permission" in failed["status_message"]) == ("FAILURE", True)
+    # Four are refused. What needs no login, or is accepted, counts for nothing.
+    assert tags(site, "tokens/public/app", guesses[0]).status_code == 200
+    assert tags(site, "passwords/secret/app", ALICE).status_code == 200
+    assert (
+        site.wait("docker:tokens/public/app:v1", payload=payload(tokens=guesses[0]))["status"]
+        == "READY"
+    )
+    assert log_in(site, "tokens", guesses[0]).status_code == 403
+
+    require_wait(log_in(site, "tokens", ALICE))
+    require_wait(tags(site, "passwords/secret/app", ALICE))
+    require_wait(upstream(site, "passwords/secret/app:v1", ALICE))
+    require_wait(pull(site, "passwords/secret/app:v2", ALICE))
+    # What is everybody's is had without a login, as before.
+    assert tags(site, "tokens/public/app", ALICE).status_code == 200
+    assert site.wait("docker:tokens/public/app:v2")["status"] == "READY"
+    for guess in guesses:
+        assert guess.partition(":")[2] not in site.log
+
+
+def test_pulls_that_wait_already_are_no_way_to_guess_passwords(start):
+    """One worker: they were asked for before any of them was refused."""
+    site = start()
+    asked = [f"passwords/secret/app:guess{number}" for number in range(8)]
+    for tag in asked:
+        assert pull(site, tag, f"{USER}:{tag[-1]}").status_code == 200
+
+    def reasons():
+        queue = site.request("GET", f"/api/queue/{SYSTEM}/").json()["list"]
+        is_over = len(queue) == len(asked) and all(job["status"] == "FAILURE" for job in queue)
+        return [job["status_message"] for job in queue] if is_over else None
+
+    said = wait_until(reasons, what="the end of all pulls")
+    assert sum("no permission to read" in reason for reason in said) == 5, said
+    assert sum("logins of yours have failed" in reason for reason in said) == 3, said

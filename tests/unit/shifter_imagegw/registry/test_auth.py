@@ -199,6 +199,85 @@ def test_a_private_image_that_is_hidden_as_not_found_is_tried_with_credentials(
     assert connect(tls_registry, alice).resolve(APP, AMD64).used_credentials
 
 
+class Watch:
+    """What a client says of the logins that it shows."""
+
+    def __init__(self, may_show=True):
+        self.may_show = may_show
+        self.seen = []
+
+    def before(self):
+        if not self.may_show:
+            raise LookupError("not now")
+        self.seen.append("before")
+
+    def refused(self):
+        self.seen.append("refused")
+
+
+@pytest.mark.parametrize("access", ["bearer", "basic"])
+def test_a_refused_login_is_told_once(tls_registry, connect, access):
+    tls_registry.access = access
+    tls_registry.add_image()
+    watch = Watch()
+
+    with pytest.raises(RegistryNotPermittedError):
+        connect(tls_registry, Credentials("alice", "wrong"), watch=watch).resolve(APP, AMD64)
+
+    assert watch.seen == ["before", "refused"]
+
+
+@pytest.mark.parametrize("hides", [True, False])
+def test_it_is_told_too_where_the_registry_hides_what_may_not_be_seen(tls_registry, connect, hides):
+    tls_registry.access, tls_registry.hides_private = "bearer", hides
+    tls_registry.add_image()
+    watch = Watch()
+
+    with pytest.raises(RegistryError):
+        connect(tls_registry, Credentials("alice", "wrong"), watch=watch).resolve(APP, AMD64)
+
+    assert watch.seen == ["before", "refused"]
+
+
+@pytest.mark.parametrize("access", ["bearer", "basic"])
+def test_an_accepted_login_is_no_refusal_whatever_comes_of_it(tls_registry, connect, alice, access):
+    tls_registry.access = access
+    tls_registry.add_image()
+    watch = Watch()
+    client = connect(tls_registry, alice, watch=watch)
+
+    image = client.resolve(APP, AMD64)
+    with pytest.raises(ManifestNotFoundError):
+        client.resolve(RepositoryName.parse("ns/app:absent"), AMD64)
+    tls_registry.tokens = dict.fromkeys(["a", "b", "c", "d"], False)
+    with client.open_blob(image.repository, image.layers[0].digest):
+        pass
+
+    assert watch.seen[0] == "before"
+    assert "refused" not in watch.seen
+
+
+def test_a_login_that_is_not_needed_is_not_watched(tls_registry, connect, alice):
+    tls_registry.access, tls_registry.public = "bearer", {"ns/app"}
+    tls_registry.add_image()
+    watch = Watch(may_show=False)
+
+    connect(tls_registry, alice, watch=watch).resolve(APP, AMD64)
+
+    assert watch.seen == []
+
+
+@pytest.mark.parametrize("access", ["bearer", "basic"])
+def test_a_login_that_is_not_to_be_shown_is_not(tls_registry, connect, alice, access):
+    tls_registry.access = access
+    tls_registry.add_image()
+
+    with pytest.raises(LookupError):
+        connect(tls_registry, alice, watch=Watch(may_show=False)).resolve(APP, AMD64)
+
+    assert alice.basic_header() not in [asked.authorization for asked in tls_registry.requests]
+
+
 def test_a_missing_image_stays_missing_when_credentials_are_refused(tls_registry, connect):
     tls_registry.access, tls_registry.public = "bearer", {"ns/app"}
 

@@ -10,8 +10,10 @@ from shifter_imagegw.errors import (
     LeaseLostError,
     NoSuchJobError,
     NotPermittedError,
+    TooManyLoginsError,
     TooManyPullsError,
 )
+from shifter_imagegw.login_tries import LoginTries
 from shifter_imagegw.records import Acl, NewPull, PullState
 from shifter_imagegw.rules.auth import Caller
 
@@ -192,6 +194,18 @@ def test_the_owners_logins_come_with_the_request(gateway):
     requeue(gateway, Caller(uid=1001, gid=100, known_name="a", credentials={"reg": "a:b"}))
 
     assert gateway.sealer.unseal(gateway.claim().sealed_credentials) == {"reg": "a:b"}
+
+
+def test_a_repeated_pull_is_no_way_to_guess_passwords(gateway):
+    pull(gateway)
+    gateway.work_badly("no permission")
+    for _ in range(5):
+        LoginTries(gateway.catalog, gateway.clock).note_refusal(1001)
+
+    with pytest.raises(TooManyLoginsError):
+        requeue(gateway, Caller(uid=1001, gid=100, known_name="a", credentials={"reg": "a:b"}))
+
+    assert gateway.claim() is None
 
 
 def test_an_administrators_logins_fetch_nothing_for_others(gateway):

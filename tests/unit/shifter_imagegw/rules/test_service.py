@@ -14,7 +14,9 @@ from shifter_imagegw.errors import (
     ImageNotFoundError,
     NotPermittedError,
     SystemNotFoundError,
+    TooManyLoginsError,
 )
+from shifter_imagegw.login_tries import LoginTries
 from shifter_imagegw.records import Acl, NewPull, PullState
 from shifter_imagegw.rules.auth import Caller
 
@@ -170,6 +172,25 @@ def test_a_login_may_name_the_registry_by_its_host(gateway, given, sealed):
 
     credentials = gateway.claim().sealed_credentials
     assert (gateway.sealer.unseal(credentials) if credentials else {}) == sealed
+
+
+def test_who_guesses_passwords_pulls_nothing_with_a_login_for_a_minute(gateway):
+    guesser = dataclasses.replace(ALICE, credentials={"reg": "alice:guess"})
+    tries = LoginTries(gateway.catalog, gateway.clock)
+    pull(gateway, guesser)
+    for _ in range(5):
+        tries.note_refusal(guesser.uid)
+
+    # Of what is on its way they are told as before, and nobody else is hindered.
+    assert pull(gateway, guesser).state is PullState.PENDING
+    with pytest.raises(TooManyLoginsError, match="wait for a minute") as refusal:
+        pull(gateway, guesser, tag="app:2")
+    assert (refusal.value.status, refusal.value.retry_after) == (429, 60)
+    assert pull(gateway, ALICE, tag="app:2").state is PullState.INIT
+    other = dataclasses.replace(BOB, credentials={"reg": "bob:secret"})
+    assert pull(gateway, other, tag="app:3").state is PullState.INIT
+    gateway.clock.advance(61)
+    assert pull(gateway, guesser, tag="app:4").state is PullState.INIT
 
 
 def test_workers_are_nudged_once_for_each_job(gateway):
