@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NoReturn
 
 import click
 
 from shifter_cli import program
 from shifter_cli.administration.options import AdminGroup, Settings, require_command
+from shifter_cli.groups import SectionedGroup
 
 DEFAULT_CONFIG = "/etc/shifter/udiRoot.conf"
 
@@ -37,7 +37,6 @@ SECTIONS = {
         "module": "module_group.module_group",
     },
 }
-_PLACES = {name: place for commands in SECTIONS.values() for name, place in commands.items()}
 
 _EXAMPLES = """\
 \b
@@ -54,36 +53,11 @@ interrupted. shifter-admin COMMAND --help tells all about one command.
 """
 
 
-class Program(AdminGroup):
-    """Loads the command that is asked for."""
+class Program(SectionedGroup, AdminGroup):
+    """`shifter-admin`; its commands are in `administration`."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(_PLACES)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _PLACES:
-            return None
-        module, _, name = _PLACES[cmd_name].partition(".")
-        command = getattr(importlib.import_module(f"shifter_cli.administration.{module}"), name)
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The commands by section, then the options."""
-        widest = max(map(len, _PLACES))
-        for title, commands in SECTIONS.items():
-            with formatter.section(title):
-                room = formatter.width - formatter.current_indent - widest - 2
-                formatter.write_dl(list(self._help(ctx, list(commands), room, widest)))
-        click.Command.format_options(self, ctx, formatter)
-
-    def _help(
-        self, ctx: click.Context, names: Sequence[str], room: int, widest: int
-    ) -> Iterator[tuple[str, str]]:
-        for name in names:
-            command = self.get_command(ctx, name)
-            assert command is not None
-            yield f"{name:<{widest}}", command.get_short_help_str(room)
+    package = "shifter_cli.administration"
+    sections = SECTIONS
 
 
 @click.group(

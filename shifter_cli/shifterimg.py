@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NoReturn
 
 import click
 
 from shifter_cli import program
+from shifter_cli.groups import SectionedGroup
 from shifter_cli.modes import options
 from shifter_cli.session import Session
 
@@ -51,7 +51,6 @@ SECTIONS = {
         "completion": "completion.completion",
     },
 }
-_PLACES = {name: place for modes in SECTIONS.values() for name, place in modes.items()}
 
 _EXAMPLES = """\
 \b
@@ -71,48 +70,22 @@ answered a lookup, 130 when interrupted.
 """
 
 
-class ModeGroup(click.Group):
-    """Loads the mode that is asked for; names them all when none, or none of them, was given."""
+class ModeGroup(SectionedGroup):
+    """Names all modes when none, or none of them, was given."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(_PLACES)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _PLACES:
-            return None
-        module, _, mode = _PLACES[cmd_name].partition(".")
-        command = getattr(importlib.import_module(f"shifter_cli.modes.{module}"), mode)
-        assert isinstance(command, click.Command)
-        return command
+    package = "shifter_cli.modes"
+    sections = SECTIONS
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in _PLACES:
+        if args[0] not in self.list_commands(ctx):
             raise click.UsageError(f"no such mode: {args[0]!r}; {self._known(ctx)}", ctx)
         return super().resolve_command(ctx, args)
 
     def require_mode(self, ctx: click.Context) -> None:
         if ctx.invoked_subcommand is None:
             raise click.UsageError(f"must specify a mode; {self._known(ctx)}", ctx)
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The modes by section, then the options."""
-        widest = max(map(len, _PLACES))
-        for title, modes in SECTIONS.items():
-            with formatter.section(title):
-                room = formatter.width - formatter.current_indent - widest - 2
-                rows = [(f"{name:<{widest}}", text) for name, text in self._help(ctx, modes, room)]
-                formatter.write_dl(rows)
-        click.Command.format_options(self, ctx, formatter)
-
-    def _help(
-        self, ctx: click.Context, modes: Sequence[str] | dict[str, str], room: int
-    ) -> Iterator[tuple[str, str]]:
-        for name in modes:
-            command = self.get_command(ctx, name)
-            assert command is not None
-            yield name, command.get_short_help_str(room)
 
     def _known(self, ctx: click.Context) -> str:
         return f"modes are {', '.join(self.list_commands(ctx))}"
