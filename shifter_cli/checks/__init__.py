@@ -55,3 +55,12 @@ def wrong(name: str, text: str) -> Matter:
 
 def skipped(name: str, text: str) -> Matter:
     return Matter(name, State.SKIPPED, text)
+
+
+def content_of(path: str) -> str:
+    """What a file says; nothing where there is none to be read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""

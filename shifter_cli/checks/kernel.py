@@ -8,7 +8,7 @@ import gzip
 import os
 from collections.abc import Callable, Iterator
 
-from shifter_cli.checks import Matter, ok, skipped, warning, wrong
+from shifter_cli.checks import Matter, content_of, ok, skipped, warning, wrong
 from shifter_runtime import syscalls
 from shifter_runtime.config import RuntimeConfig
 
@@ -72,7 +72,7 @@ def _module(name: str) -> str | None:
     """The file of a module that the kernel could load, or that is built in but not registered."""
     directory = f"/lib/modules/{os.uname().release}"
     for listing in ("modules.dep", "modules.builtin"):
-        for line in _text(f"{directory}/{listing}").splitlines():
+        for line in content_of(f"{directory}/{listing}").splitlines():
             file = line.partition(":")[0]
             if os.path.basename(file).partition(".")[0] == name:
                 return os.path.basename(file)
@@ -100,7 +100,7 @@ def _kernel_settings() -> str | None:
         with gzip.open("/proc/config.gz", "rt") as file:
             return file.read()
     except OSError:
-        return _text(f"/boot/config-{os.uname().release}") or None
+        return content_of(f"/boot/config-{os.uname().release}") or None
 
 
 def _call(name: str, attempt: Callable[[], None]) -> Iterator[Matter]:
@@ -196,17 +196,9 @@ def _free_device() -> Iterator[Matter]:
 
 
 def _lines_of(path: str) -> set[str]:
-    return {line.split()[-1] for line in _text(path).splitlines() if line.split()}
+    return {line.split()[-1] for line in content_of(path).splitlines() if line.split()}
 
 
 def _number(path: str) -> int | None:
-    text = _text(path).strip()
+    text = content_of(path).strip()
     return int(text) if text.lstrip("-").isdigit() else None
-
-
-def _text(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""

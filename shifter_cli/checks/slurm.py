@@ -11,7 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 
-from shifter_cli.checks import Matter, ok, skipped, warning, wrong
+from shifter_cli.checks import Matter, content_of, ok, skipped, warning, wrong
 from shifter_cli.modules.errors import NotALibraryError
 from shifter_runtime import trust
 from shifter_runtime.config import RuntimeConfig
@@ -64,7 +64,7 @@ def plugin(config: RuntimeConfig) -> Iterator[Matter]:
 
 def _slurm_version(path: str) -> tuple[str | None, str]:
     """The release of the Slurm that is here, and the program that said so, or why none did."""
-    prefix = _text(os.path.join(os.path.dirname(path), "slurm_prefix")).strip()
+    prefix = content_of(os.path.join(os.path.dirname(path), "slurm_prefix")).strip()
     places = [f"{prefix}/bin", f"{prefix}/sbin"] if prefix else []
     for name in ("sinfo", "scontrol", "slurmd"):
         program = shutil.which(name, path=os.pathsep.join(places)) or shutil.which(name)
@@ -174,7 +174,7 @@ def _plugstack() -> str | None:
     known = [os.environ.get("SLURM_CONF"), *_CONFIGURATIONS]
     for path in known:
         if path and os.path.exists(path):
-            text = _text(path)
+            text = content_of(path)
             # Slurm's keys are in any case.
             set_to = re.search(r"(?im)^[ \t]*PlugStackConfig[ \t]*=[ \t]*(\S+)", text)
             found = set_to[1] if set_to else os.path.join(os.path.dirname(path), "plugstack.conf")
@@ -185,7 +185,7 @@ def _plugstack() -> str | None:
 
 def plugins_in(path: str, depth: int = 0) -> Iterator[Line]:
     """The plugins that a plugstack.conf names, and the files that it includes."""
-    for number, text in enumerate(_text(path).splitlines(), 1):
+    for number, text in enumerate(content_of(path).splitlines(), 1):
         words = text.partition("#")[0].split()
         if len(words) < 2:
             continue
@@ -203,11 +203,3 @@ def _place(line: Line) -> str:
 
 def _is_same(one: str, other: str) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
-
-
-def _text(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""

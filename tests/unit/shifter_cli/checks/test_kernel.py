@@ -18,7 +18,7 @@ def states(matters):
 def texts(monkeypatch):
     """Files of the kernel's, with this in them; others are not there."""
     found = {}
-    monkeypatch.setattr(kernel, "_text", lambda path: found.get(path, ""))
+    monkeypatch.setattr(kernel, "content_of", lambda path: found.get(path, ""))
     return found
 
 
