@@ -15,19 +15,6 @@ from shifter_common.reference import ImageReference
 IMAGE = ImageReference("docker", "lib/x:1")
 
 
-class Clock:
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 def record(state="PULLING", message="MISSING", done=None, total=None):
     return ImageRecord.from_wire(
         {"status": state, "status_message": message, "bytes_done": done, "bytes_total": total}

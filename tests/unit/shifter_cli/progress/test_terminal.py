@@ -21,19 +21,6 @@ LONG = ImageReference("docker", "registry.example/" + "long/" * 20 + "name:tag")
 FINAL = r"[-\d]{10}T[:\d]{8} Pulling Image: docker:lib/x:1, status: READY"
 
 
-class Clock:
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 class Terminal:
     """What was written to standard output, as it stands on a screen."""
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import stat
 import time
@@ -63,14 +62,8 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path):
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
-    umask = os.umask(0o022)
-    yield Site(tmp_path)
-    os.umask(umask)
-    logging.captureWarnings(False)
-    root.handlers[:], root.level = before
+def site(tmp_path, process_as_before):
+    return Site(tmp_path)
 
 
 def test_status_says_what_is_missing_and_fails(site):

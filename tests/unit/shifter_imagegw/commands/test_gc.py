@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import time
 
@@ -76,15 +75,9 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path, monkeypatch):
+def site(tmp_path, monkeypatch, process_as_before):
     monkeypatch.setattr(orphans, "_NOTICED_AFTER", 0.0)
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
-    umask = os.umask(0o022)
-    yield Site(tmp_path)
-    os.umask(umask)
-    logging.captureWarnings(False)
-    root.handlers[:], root.level = before
+    return Site(tmp_path)
 
 
 def test_a_site_without_waste_is_left_as_it_is(site):
