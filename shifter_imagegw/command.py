@@ -66,16 +66,25 @@ def _complain(text: str) -> None:
             print(f"Error: {text}", file=sys.stderr, flush=True)
 
 
-@click.group(cls=GatewayGroup)
+_EXIT_STATUS = """\
+Exit status: 0 when all is well, 1 when something is wrong or could not be done, 2 when the command
+line is not understood. shifter-gateway COMMAND --help tells all about one command.
+"""
+
+
+@click.group(
+    cls=GatewayGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_EXIT_STATUS,
+)
 def main() -> None:
     """Shifter's image gateway: fetches images, converts them, and delivers them to systems.
 
     \b
     Examples:
       shifter-gateway config check --config /etc/shifter/imagemanager.json
-      shifter-gateway serve --config /etc/shifter/imagemanager.json
-      shifter-gateway serve --config imagemanager.json --bind 0.0.0.0:5000 --workers 4
-      shifter-gateway status --config /etc/shifter/imagemanager.json
+      shifter-gateway serve --bind 0.0.0.0:5000 --workers 4
+      shifter-gateway status
     """
 
 

@@ -202,7 +202,7 @@ def _mixed(made: Page, lines: Iterable[str]) -> None:
 
 def _of_usage(load: Callable[[], str]) -> Callable[[Page, str], None]:
     def make(made: Page, _: str) -> None:
-        synopsis, description, options, *rest = load().strip("\n").split("\n\n")
+        synopsis, description, options, examples, *rest = load().strip("\n").split("\n\n")
         made.section("synopsis")
         made.literal(line.removeprefix("usage: ").strip() for line in synopsis.split("\n"))
         made.section("description")
@@ -210,8 +210,9 @@ def _of_usage(load: Callable[[], str]) -> Callable[[Page, str], None]:
         made.section("options")
         for names, text in _listed(options.split("\n")):
             made.item(names, text)
-        if rest:
-            made.section("exit status")
+        made.section("examples")
+        made.literal(_dedented(examples.split("\n")[1:]))
+        made.section("exit status")
         for paragraph in rest:
             made.paragraph(paragraph)
 

@@ -92,12 +92,6 @@ ENDS: dict[str, dict[str, Items]] = {
         "files": _GATEWAY_FILE,
     },
     "setupRoot.8": {
-        "examples": (
-            (
-                "setupRoot --job 12 -u alice -v /home/alice:/data id 3b31...",
-                "For a job on a node that jobs share.",
-            ),
-        ),
         "environment": (("none", "Nothing is read from the environment: a user may have set it."),),
         "files": (
             *_UDI_ROOT_FILE,
@@ -105,20 +99,10 @@ ENDS: dict[str, dict[str, Items]] = {
         ),
     },
     "unsetupRoot.8": {
-        "examples": (
-            ("unsetupRoot --list", "What is prepared on this node."),
-            ("unsetupRoot --job 12 -v", "Take down the container of job 12, and tell of it."),
-        ),
         "environment": (("none", "Nothing is read from the environment."),),
         "files": (*_UDI_ROOT_FILE, ("/run/shifter/udi", "What is prepared; only for root.")),
     },
     "shifter-prologue.8": {
-        "examples": (
-            (
-                "shifter-prologue --job=$JOB_ID --user=$USER --environment",
-                "In a prologue that runs as root, with the variables of the job.",
-            ),
-        ),
         "environment": (
             (
                 "SHIFTER, SHIFTER_IMAGE, SHIFTER_VOLUME, SHIFTER_MODULE",
@@ -131,7 +115,6 @@ ENDS: dict[str, dict[str, Items]] = {
         ),
     },
     "shifter-epilogue.8": {
-        "examples": (("shifter-epilogue --job=$JOB_ID", "In an epilogue that runs as root."),),
         "environment": (("none", "Nothing is read from the environment without --scheduler."),),
         "files": (*_UDI_ROOT_FILE, ("@sysconfdir@/batch", "Examples for batch systems.")),
     },

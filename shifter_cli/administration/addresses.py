@@ -19,7 +19,7 @@ _EXAMPLES = """\
 \b
 Examples:
   shifter-admin addresses
-  shifter-admin addresses nid00012 nid00013      is one of these names this node's?
+  shifter-admin addresses nid00012 nid00013    is one of these this node?
 """
 
 

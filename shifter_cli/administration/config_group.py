@@ -44,7 +44,9 @@ def config_group(ctx: click.Context) -> None:
     require_command(ctx)
 
 
-@config_group.command("check", epilog=_CHECK_EXAMPLES)
+@config_group.command(
+    "check", epilog=_CHECK_EXAMPLES, short_help="Say what is wrong with a file, key by key."
+)
 @click.option("--gateway", is_flag=True, help="imagemanager.json, by shifter-gateway.")
 @gateway_config_option
 @file_option
@@ -80,7 +82,9 @@ def check_config(
     return int(not report.is_good)
 
 
-@config_group.command("show", epilog=_SHOW_EXAMPLES)
+@config_group.command(
+    "show", epilog=_SHOW_EXAMPLES, short_help="Show the value of each key, defaults included."
+)
 @click.option("--set", "only_set", is_flag=True, help="Leave defaults out.")
 @click.option("--gateway", is_flag=True, help="imagemanager.json, by shifter-gateway.")
 @gateway_config_option

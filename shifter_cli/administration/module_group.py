@@ -28,9 +28,10 @@ _PREPARE_EXAMPLES = """\
 Examples:
   shifter-admin module prepare mpich --from /usr/lib/x86_64-linux-gnu
   shifter-admin module prepare openmpi --from /opt/openmpi-4.1 --name ompi41
-  shifter-admin module prepare gpu --from /usr --replace        after an update of the driver
-  shifter-admin module prepare gpu --root /images/compute --from /usr --into ./modules
-  shifter-admin module prepare mpich --from /opt/mpich --check docker:ubuntu:20.04 --user alice
+  shifter-admin module prepare gpu --from /usr --replace   for a new driver
+  shifter-admin module prepare gpu --root /node --from /usr --into ./m
+  shifter-admin module prepare mpich --from /opt/mpich \\
+      --check docker:ubuntu:20.04 --user alice
 """
 
 _MODULE_CHECK_EXAMPLES = """\
@@ -51,13 +52,17 @@ def module_group(ctx: click.Context) -> None:
     require_command(ctx)
 
 
-@module_group.command("prepare", epilog=_PREPARE_EXAMPLES)
+@module_group.command(
+    "prepare",
+    epilog=_PREPARE_EXAMPLES,
+    short_help="Collect the libraries of a driver for copyPath.",
+)
 @click.argument("kind", type=click.Choice(module_work.KINDS))
 @click.option(
     "--from", "source", metavar="DIR", required=True,
     help="Where it is installed: its lib directory, or the directory above. For gpu: /usr.",
 )  # fmt: skip
-@click.option("--name", help="What users call the module, if not KIND.")
+@click.option("--name", metavar="NAME", help="What users call the module, if not KIND.")
 @click.option(
     "--into", metavar="DIR", type=click.Path(path_type=Path),
     help="Make DIR/NAME (udiRootPath/modules).",

@@ -27,9 +27,9 @@ _EXAMPLES = """\
 \b
 Examples:
   shifter doctor docker:ubuntu:24.04
-  shifter doctor mympich --module=mpich          with the options of the launch
+  shifter doctor mympich --module=mpich         with the options of the launch
   shifter doctor ubuntu:24.04 --writable=2G --volume=$HOME/in:/data
-  shifter doctor                                 in a job: the image of the job
+  shifter doctor                                in a job: the image of the job
   shifter doctor ubuntu:24.04 --json | jq '.findings'
 
 Exit status: 0 when a launch would work, 1 when there is a problem.
@@ -51,7 +51,7 @@ class Settings(Session):
 
 @click.command(
     epilog=_EXAMPLES,
-    context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]},
+    context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]},
     options_metavar="[--json]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")

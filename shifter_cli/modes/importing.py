@@ -32,7 +32,7 @@ Examples:
 @quiet_option
 @click.option(
     "--format", "file_format", type=click.Choice(imports.FORMATS), default=imports.AUTO,
-    help="What FILE is; auto looks into it.",
+    show_default=True, help="What FILE is; auto looks into it.",
 )  # fmt: skip
 @click.argument("file")
 @click.argument("image", metavar="[TYPE:]TAG")

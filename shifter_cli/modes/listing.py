@@ -56,7 +56,7 @@ def _sorting(_: click.Context, __: click.Parameter, value: str) -> tuple[str, bo
     help="Only what this holds for; see below.",
 )  # fmt: skip
 @click.option(
-    "--sort", metavar="KEY", default="name", callback=_sorting,
+    "--sort", metavar="KEY", default="name", show_default=True, callback=_sorting,
     help=f"By {', '.join(image_list.SORT_KEYS)}; -KEY is the other way round.",
 )  # fmt: skip
 @click.option("-r", "--reverse", is_flag=True, help="The other way round.")

@@ -13,8 +13,16 @@ from shifter_common.errors import MungeError
 
 _NO_ANSWER = 75  # EX_TEMPFAIL: the runtime then looks into the index beside the images
 
+_EXAMPLES = """\
+\b
+Examples:
+  shifterimg lookup ubuntu:24.04
+  shifter --image=id:$(shifterimg lookup ubuntu:24.04) date
+  shifterimg lookup --json ubuntu:24.04 | jq -r .id
+"""
 
-@click.command(short_help="Print the id of an image.")
+
+@click.command(short_help="Print the id of an image.", epilog=_EXAMPLES)
 @verbose_option
 @json_option
 @image_argument

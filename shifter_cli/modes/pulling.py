@@ -30,6 +30,16 @@ On a terminal, a live view of bytes and layers; elsewhere, or with -v, lines of 
 the sixth word is the state. --json prints one object for each image when it is settled.
 """
 
+_UNAWAITED_EXAMPLES = """\
+\b
+Examples:
+  shifterimg pullnb ubuntu:24.04        begins, and ends at once
+  shifterimg pull ubuntu:24.04          waits for it, or says why it failed
+  shifterimg queue --mine               how far it is
+
+Prints the state it is in; the same command again says what it is by then.
+"""
+
 
 @click.command(short_help="Fetch images, and wait until they are ready.", epilog=_EXAMPLES)
 @verbose_option
@@ -53,7 +63,7 @@ def pull(session: Session, image: tuple[str, ...], *, quiet: bool) -> None:
     )
 
 
-@click.command(short_help="Have an image fetched, and do not wait.")
+@click.command(short_help="Have an image fetched, and do not wait.", epilog=_UNAWAITED_EXAMPLES)
 @verbose_option
 @access_options
 @image_argument

@@ -28,6 +28,20 @@ Examples:
   shifterimg images --mine --long       what there is to remove
 """
 
+_EXPIRE_EXAMPLES = """\
+\b
+Examples:
+  shifterimg expire ubuntu:24.04
+  shifterimg expire custom:tool:1
+"""
+
+_AUTOEXPIRE_EXAMPLES = """\
+\b
+Examples:
+  shifterimg autoexpire                     from cron, for instance
+  shifterimg images --filter expires=1d     what will go by tomorrow
+"""
+
 
 @click.command(short_help="Remove images of yours.", epilog=_EXAMPLES)
 @verbose_option
@@ -54,7 +68,7 @@ def rm(session: Session, image: tuple[str, ...], *, is_sure: bool) -> None:
         raise SeveralFailedError(failures)
 
 
-@click.command(short_help="Take an image off the system, unasked.")
+@click.command(short_help="Take an image off the system, unasked.", epilog=_EXPIRE_EXAMPLES)
 @verbose_option
 @image_argument
 @click.pass_obj
@@ -66,7 +80,9 @@ def expire(session: Session, image: str) -> None:
     session.gateway.expire(session.reference(image))
 
 
-@click.command(short_help="Remove what nobody has asked for in a long time.")
+@click.command(
+    short_help="Remove what nobody has asked for in a long time.", epilog=_AUTOEXPIRE_EXAMPLES
+)
 @verbose_option
 @click.pass_obj
 def autoexpire(session: Session) -> None:

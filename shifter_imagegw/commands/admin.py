@@ -17,7 +17,7 @@ from shifter_imagegw import config as configuration
 from shifter_imagegw import units
 from shifter_imagegw.catalog.opening import open_catalog
 from shifter_imagegw.commands import own_account
-from shifter_imagegw.commands.options import config_option, json_option
+from shifter_imagegw.commands.options import config_option, json_option, system_option
 from shifter_imagegw.config import GatewayConfig
 from shifter_imagegw.credentials import new_key
 from shifter_imagegw.delivery import StoredImage
@@ -31,10 +31,8 @@ from shifter_imagegw.registry import BlobCache
 
 _SHORTEST_AGE = timedelta(hours=1)  # of an orphan that is removed: what is younger may be arriving
 
-system_option = click.option("--system", help="Only this system, of those in Platforms.")
 
-
-@click.command()
+@click.command(short_help="Say what works, and what the gateway is busy with.")
 @config_option
 @json_option
 def status(config_path: Path, as_json: bool) -> None:
@@ -69,7 +67,7 @@ def status(config_path: Path, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-@click.command()
+@click.command(short_help="List jobs that wait, run or have failed.")
 @config_option
 @json_option
 @system_option
@@ -79,7 +77,7 @@ def queue(config_path: Path, as_json: bool, system: str | None) -> None:
     \b
     Examples:
       shifter-gateway queue --system mycluster
-      shifter-gateway queue --json | jq '.[] | select(.state == "FAILURE") | .message'
+      shifter-gateway queue --json | jq '.[] | select(.message != "")'
     """
     config = _load(config_path)
     catalog = open_catalog(config)
@@ -100,7 +98,7 @@ def queue(config_path: Path, as_json: bool, system: str | None) -> None:
         click.echo("nothing waits, runs or has failed")
 
 
-@click.command()
+@click.command(short_help="End the lease of a worker whose host is dead.")
 @config_option
 @click.argument("worker")
 def release(config_path: Path, worker: str) -> None:
@@ -122,7 +120,7 @@ def release(config_path: Path, worker: str) -> None:
     click.echo(f"jobs given back: {catalog.release([worker])}")
 
 
-@click.command(name="orphans")
+@click.command(name="orphans", short_help="List images that no record of the catalog knows.")
 @config_option
 @json_option
 @system_option
@@ -216,7 +214,7 @@ def cache(config_path: Path, as_json: bool, trim: bool) -> None:
     click.echo(f"{blobs.directory}: {report.blobs} blobs, {units.size(report.bytes)} of {limit}")
 
 
-@click.command(name="metrics")
+@click.command(name="metrics", short_help="Print what /metrics of the API shows.")
 @config_option
 def metrics_command(config_path: Path) -> None:
     """Print what /metrics of the API shows, for a host that runs workers only.
@@ -230,10 +228,11 @@ def metrics_command(config_path: Path) -> None:
     click.echo(metrics.render(config, seen), nl=False)
 
 
-@click.command()
+@click.command(short_help="Make a new key for KeyFile.")
 @click.option(
     "--write",
     "path",
+    metavar="FILE",
     type=click.Path(path_type=Path),
     help="Write it to this new file, readable to its owner alone, rather than show it.",
 )

@@ -49,7 +49,7 @@ class Matter:
     text: str
 
 
-@click.command()
+@click.command(short_help="Look at all that the gateway needs; what to do if it is not there.")
 @config_option
 @json_option
 def check(config_path: Path, as_json: bool) -> None:

@@ -26,7 +26,7 @@ from shifter_imagegw.rules import accounts
 _log = logging.getLogger(__name__)
 
 
-@click.command()
+@click.command(short_help="Say what the file means, and what is wrong with it.")
 @config_option
 @json_option
 def check(config_path: Path, as_json: bool) -> None:

@@ -36,7 +36,7 @@ class Value:
         return json.dumps(self.value)
 
 
-@click.command()
+@click.command(short_help="Show the value of each key, defaults included.")
 @config_option
 @click.option("--set", "only_set", is_flag=True, help="Leave defaults out.")
 @json_option

@@ -20,7 +20,7 @@ from shifter_imagegw import units
 from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.catalog.opening import open_catalog
 from shifter_imagegw.commands import own_account
-from shifter_imagegw.commands.options import config_option, json_option
+from shifter_imagegw.commands.options import config_option, json_option, system_option
 from shifter_imagegw.config import GatewayConfig
 from shifter_imagegw.delivery import Delivery, Partial, StoredImage
 from shifter_imagegw.delivery.opening import open_delivery
@@ -70,7 +70,7 @@ class Waste:
 @click.command()
 @config_option
 @json_option
-@click.option("--system", help="Only this system, of those in Platforms.")
+@system_option
 @click.option(
     "--older-than", "hours", type=click.FloatRange(_SHORTEST_AGE), default=24.0,
     show_default=True, metavar="HOURS", help="Leave younger orphans alone.",

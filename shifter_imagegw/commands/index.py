@@ -10,21 +10,21 @@ import click
 from shifter_imagegw import config as configuration
 from shifter_imagegw.catalog.opening import open_catalog
 from shifter_imagegw.commands import own_account
-from shifter_imagegw.commands.options import config_option
+from shifter_imagegw.commands.options import config_option, system_option
 from shifter_imagegw.delivery import tag_index
 from shifter_imagegw.delivery.opening import open_delivery
 from shifter_imagegw.errors import ConfigError
 
 
-@click.group()
+@click.group(short_help="Look after the names that nodes find images by.")
 def index() -> None:
     """Look after the names in the image directories, by which nodes find images on their own."""
 
 
 @index.command()
 @config_option
-@click.option("--system", "wanted", help="Only this system, of those in Platforms.")
-def rebuild(config_path: Path, wanted: str | None) -> None:
+@system_option
+def rebuild(config_path: Path, system: str | None) -> None:
     """Have the names say what the catalog says.
 
     Pulls keep them as they should be. This is for a gateway that takes over a catalog and images
@@ -36,9 +36,9 @@ def rebuild(config_path: Path, wanted: str | None) -> None:
     """
     config = configuration.load(config_path)
     own_account.become(config)
-    if wanted is not None and wanted not in config.systems:
-        raise ConfigError(f"there is no system {wanted!r}: Platforms has {sorted(config.systems)}")
+    if system is not None and system not in config.systems:
+        raise ConfigError(f"there is no system {system!r}: Platforms has {sorted(config.systems)}")
     catalog = open_catalog(config)
-    for name in config.systems if wanted is None else (wanted,):
+    for name in config.systems if system is None else (system,):
         done = tag_index.rebuild(name, catalog, open_delivery(config.systems[name], config))
         click.echo(f"{name}: {done.written} names written, {done.removed} removed")

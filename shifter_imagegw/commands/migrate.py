@@ -44,7 +44,7 @@ class Report:
     problems: list[str] = dataclasses.field(default_factory=list)
 
 
-@click.command()
+@click.command(short_help="Copy all records from one catalog to another.")
 @config_option
 @json_option
 @click.option("--from", "source", metavar="PLACE", help="Where the records are.")
@@ -78,7 +78,7 @@ def migrate(
     Examples:
       shifter-gateway migrate --check
       shifter-gateway migrate --to mongodb://db1/Shifter --dry-run
-      shifter-gateway migrate --from mongodb://db1/Shifter --to sqlite:/srv/shifter/catalog.sqlite
+      shifter-gateway migrate --from mongodb://db1/Shifter --to sqlite:/srv/x
     """
     config = configuration.load(config_path)
     own_account.become(config)

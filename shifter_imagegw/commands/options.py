@@ -15,9 +15,14 @@ config_option = click.option(
     envvar="GWCONFIG",
     default=CONFIG_FILE,
     show_default=True,
+    metavar="FILE",
     type=click.Path(path_type=Path),
-    help="imagemanager.json.",
+    help="The imagemanager.json to read.",
     show_envvar=True,
 )
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+system_option = click.option(
+    "--system", metavar="NAME", help="Only this system, of those in Platforms."
+)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")

@@ -40,11 +40,15 @@ bind_option = click.option(
 )
 ready_file_option = click.option(
     "--ready-file",
+    metavar="FILE",
     type=click.Path(path_type=Path),
     help="Write the gateway's URL there once it listens.",
 )
 pid_file_option = click.option(
-    "--pid-file", type=click.Path(path_type=Path), help="Write the process id there."
+    "--pid-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write the process id there.",
 )
 
 
@@ -54,11 +58,13 @@ pid_file_option = click.option(
 @click.option(
     "--workers",
     type=click.IntRange(1, 256),
+    metavar="NUMBER",
     help="Processes that pull, each one image at a time.  [default: WorkerThreads]",
 )
 @click.option(
     "--api-workers",
     type=click.IntRange(1, 256),
+    metavar="NUMBER",
     default=2,
     show_default=True,
     help="Processes that answer requests.",
@@ -96,13 +102,14 @@ def serve(
     log.info("gateway stopped")
 
 
-@click.command()
+@click.command(short_help="Run the API alone; Celery workers do the pulls.")
 @config_option
 @bind_option
 @click.option(
     "--processes",
     "count",
     type=click.IntRange(1, 256),
+    metavar="NUMBER",
     default=2,
     show_default=True,
     help="Processes that answer requests.",

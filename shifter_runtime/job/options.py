@@ -16,43 +16,61 @@ from shifter_runtime.job.joining import NODE, is_job_id
 SETUP_USAGE = """\
 usage: setupRoot [options] TYPE ID
 
-Prepare the container of image TYPE:ID (id, or local) on this node, for one user's launches to join.
+Prepare the container of image TYPE:ID (id, or local) on this node, for one
+user's launches to join.
 
   -u, --user NAME       the user, by name
   -U, --uid NUMBER      ... or by id, or both, which must agree
-  -G, --gid NUMBER      the group that the job runs with, if it is not the user's own
+  -G, --gid NUMBER      the group that the job runs with, if not the user's own
   -v, --volume SPEC     a directory to show: FROM:TO[:ro]; may be repeated
   -m, --module NAMES    modules to activate, with commas between; none for none
-  -N, --nodes SPEC      the nodes of the job: "host1/2 n[2-9]/1", with tasks on each
+  -N, --nodes SPEC      the nodes of the job, with tasks on each:
+                        "host1/2 n[2-9]/1"
       --nodelist LIST   ... or as Slurm lists them: host1,n[2-9]
       --tasks-per-node LIST
                         ... with 2,1(x8) tasks on these; else one on each
-  -s, --ssh-key KEY     start an sshd inside that lets in this public key of the user's
-      --request NAME    what the image was called when it was looked up, as docker:debian:12
-      --job ID          for one job on a node that jobs share; else for the whole node
-      --show            show a job's container on udiMount, too, unless something is there
+  -s, --ssh-key KEY     start an sshd inside that lets in this public key of the
+                        user's
+      --request NAME    what the image was called when it was looked up, as
+                        docker:debian:12
+      --job ID          for one job on a node that jobs share; else for the
+                        whole node
+      --show            show a job's container on udiMount, too, unless
+                        something is there
   -V, --verbose         show the configuration, and what is odd in it
       --dry-run         only show what would be done
       --json            show it as JSON
       --version         the version of Shifter
   -h, --help            this text
 
-Exit codes: 0 prepared, 1 failed and undone, 2 wrong usage, 3 there is one already.
+Examples:
+  setupRoot --user alice id 3b31...
+  setupRoot --job 12 --user alice --volume /home/alice:/data id 3b31...
+  setupRoot --user alice --dry-run id 3b31...
+
+Exit codes: 0 prepared, 1 failed and undone, 2 wrong usage, 3 there is one
+already, 70 a defect of Shifter, 130 interrupted and undone.
 """
 UNSETUP_USAGE = """\
 usage: unsetupRoot [--job ID | --all | --list [--json]] [-v]
 
-Take down what setupRoot prepared, for the node or for a job. Processes inside are left alone.
+Take down what setupRoot prepared, for the node or for a job. Processes inside
+are left alone.
 
       --job ID          the container of this job
       --all             every container on this node, of all jobs
       --list            take nothing down: list what is prepared on this node
       --json            list it as JSON
-  -v, --verbose         say what is done, and list processes that are still inside
+  -v, --verbose         say what is done, and list processes still inside
       --version         the version of Shifter
   -h, --help            this text
 
-Exit codes: 0 nothing is left (or was there), 1 something is left, 2 wrong usage.
+Examples:
+  unsetupRoot --list
+  unsetupRoot --job 12 --verbose
+
+Exit codes: 0 nothing is left (or was there), 1 something is left, 2 wrong
+usage, 70 a defect of Shifter.
 """
 
 # Name -> whether a value follows.

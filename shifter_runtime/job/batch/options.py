@@ -15,29 +15,39 @@ usage: shifter-prologue --job=ID --user=NAME|--uid=N [options]
 
 Prepare the container that a job asks for on this node, if it asks for one.
 
-  --scheduler=NAME      gridengine, lsf or torque: take what that batch system tells,
-                        with the arguments of its own that it gives
+  --scheduler=NAME      gridengine, lsf or torque: take what that batch system
+                        tells, with the arguments of its own that it gives
   --job=ID              the job
   --task=INDEX          ... of an array of jobs; 0 or undefined for none
   --user=NAME, --uid=N  whose job it is; both must agree
-  --gid=N               the group that the job runs with, if it is not the user's own
-  --image=TYPE:TAG      the image; id:... needs no gateway, others are looked up as the user
+  --gid=N               the group that the job runs with, if not the user's own
+  --image=TYPE:TAG      the image; id:... needs no gateway, others are looked up
+                        as the user
   --volume=SPEC         a directory to show: FROM:TO[:ro]; may be repeated
   --module=NAMES        modules to activate, with commas between; none for none
-  --variable=NAME=VALUE a variable of the job, which may name image, volumes and modules:
-                        SHIFTER, SHIFTER_IMAGE, ... as shifter reads them; may be repeated
+  --variable=NAME=VALUE a variable of the job, which may name image, volumes and
+                        modules: SHIFTER, SHIFTER_IMAGE, ... as shifter reads
+                        them; may be repeated
   --environment         such variables are in the environment of this program
-  --nodes=SPEC          the nodes of the job: "host1/2 host2/1", with tasks on each
-  --node-file=FILE      ... or a file with a line for each of them, or for each task
-  --exec-host=TEXT      ... or what PBS's attribute exec_host says: "host1/0*2+host2/0"
-  --ssh-key=KEY         start an sshd inside that lets in this public key of the user's
+  --nodes=SPEC          the nodes of the job, with tasks on each:
+                        "host1/2 host2/1"
+  --node-file=FILE      ... or a file with a line for each node, or each task
+  --exec-host=TEXT      ... or what PBS's attribute exec_host says:
+                        "host1/0*2+host2/0"
+  --ssh-key=KEY         start an sshd inside that lets in this public key of the
+                        user's
   --sshd                ... or the one in the job's variable SHIFTER_SSH_PUBKEY
   --timeout=SECONDS     how long it may take (60)
-  --fail-status=N       the exit status where the container could not be prepared (0: the
-                        job starts, and its launches build their own, or say why not)
+  --fail-status=N       the exit status where the container could not be
+                        prepared (0: the job starts, and its launches build
+                        their own, or say why not)
   --qstat=FILE          with torque: the program to ask (/usr/bin/qstat)
   --version             the version of Shifter
-  --help                this text
+  -h, --help            this text
+
+Examples:
+  shifter-prologue --job=$JOB_ID --user=$USER --environment
+  shifter-prologue --scheduler=torque --fail-status=1 -- "$@"
 
 Exit status: 0, or what --fail-status says.
 """
@@ -53,7 +63,11 @@ Take down the container of a job on this node, if there is one.
   --timeout=SECONDS     how long it may take (60)
   --fail-status=N       the exit status where something is left (0)
   --version             the version of Shifter
-  --help                this text
+  -h, --help            this text
+
+Examples:
+  shifter-epilogue --job=$JOB_ID
+  shifter-epilogue --scheduler=torque -- "$@"
 
 Exit status: 0, or what --fail-status says.
 """
@@ -105,6 +119,8 @@ def parse(words: list[str], options: Options, *, epilogue: bool = False) -> None
     left = words[::-1]
     while left:
         word = left.pop()
+        if word == "-h":
+            word = "--help"
         if word == "--":
             options.arguments = left[::-1]
             return
