@@ -334,6 +334,19 @@ def acl_of(record: ImageRecord) -> Acl:
     return Acl(users=record.user_acl or (), groups=record.group_acl or ())
 
 
+def has_meant_owner(job: ImageRecord, image: ImageRecord) -> bool:
+    """Whether an image is still whose it was when `job`, a change of its lists, was asked for.
+
+    It may have gone since, and come again as somebody else's. Who owns it is in the lists, and last
+    (`access.asked_by`). Without lists the owner has asked, or an administrator: then nobody may
+    have pulled the image since.
+    """
+    wanted = acl_of(job)
+    if wanted:
+        return image.puller is None or wanted.users[-1:] == (image.puller,)
+    return image.puller == job.puller or (image.last_pull or 0.0) <= (job.since or 0.0)
+
+
 def _or_missing(value: Any) -> Any:  # noqa: ANN401
     if value is None:
         return MISSING

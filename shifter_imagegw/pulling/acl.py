@@ -22,7 +22,7 @@ from shifter_imagegw.delivery import Delivery
 from shifter_imagegw.errors import PullError
 from shifter_imagegw.pulling.lease import Lease
 from shifter_imagegw.pulling.pull import NO_ACL_IN_METADATA
-from shifter_imagegw.records import Acl, ImageRecord, PullState, acl_of
+from shifter_imagegw.records import Acl, ImageRecord, PullState, acl_of, has_meant_owner
 
 _NOBODY = 0xFFFFFFFE  # the highest uid that the kernel knows: systems give it to no user
 
@@ -117,14 +117,20 @@ def _image(catalog: Catalog, job: ImageRecord) -> ImageRecord:
 def _require_meant(job: ImageRecord, image: ImageRecord, wanted: Acl) -> None:
     """Raise where the image has gone since the change was asked for, and come again.
 
-    Lists that were allowed for one owner's image say nothing of another's; who owns the image is
-    in them, and last (`access.asked_by`). A private one is opened to nobody who is not named.
+    What was allowed for one owner's image says nothing of another's. A private one is opened to
+    nobody who is not named.
     """
     name = f"{job.image_type}:{job.pull_tag}"
     if image.private and not wanted:
         raise PullError(f"cannot change who may use {name}: it is private in its registry by now")
-    if wanted and image.puller is not None and wanted.users[-1:] != (image.puller,):
+    if has_meant_owner(job, image):
+        return
+    if wanted:
         raise PullError(f"cannot change who may use {name}: it has another owner by now")
+    raise PullError(
+        f"cannot open {name} to everybody: it has been pulled again since that was asked for, and "
+        "may be another user's by now: ask for it once more"
+    )
 
 
 def _lists_of(record: ImageRecord) -> Acl:

@@ -10,7 +10,15 @@ from shifter_common.reference import ImageReference
 from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.config import GatewayConfig, SystemConfig
 from shifter_imagegw.errors import BadRequestError, ImageNotFoundError, NotPermittedError
-from shifter_imagegw.records import Acl, ImageRecord, JobKind, NewPull, PullState, acl_of
+from shifter_imagegw.records import (
+    Acl,
+    ImageRecord,
+    JobKind,
+    NewPull,
+    PullState,
+    acl_of,
+    has_meant_owner,
+)
 from shifter_imagegw.rules import access
 from shifter_imagegw.rules.auth import Caller
 from shifter_imagegw.rules.images import Images
@@ -77,6 +85,11 @@ class AclChanges:
         _require_permitted(system, reference, image, caller)
         asked = acl_of(job)
         self._wanted(system, reference, image, caller, asked, public=not asked)
+        if not has_meant_owner(job, image):
+            raise NotPermittedError(
+                f"the change of who may use {reference} cannot be repeated: it was meant for an "
+                "image of another user's, so ask for a new one"
+            )
 
     def _wanted(
         self,

@@ -9,7 +9,7 @@ import pytest
 
 from shifter_imagegw.details import BuildStep, ImageDetails, Layer, LayerProgress
 from shifter_imagegw.errors import LeaseLostError, PullError
-from shifter_imagegw.records import JobKind, PullState
+from shifter_imagegw.records import JobKind, PullState, has_meant_owner
 from tests.integration.catalog.test_contract import (
     IMAGE_ID,
     LEASE,
@@ -381,3 +381,18 @@ def test_a_change_of_lists_and_a_pull_of_one_name_do_not_run_at_once(catalog, im
     job = catalog.add_pull(change_of(image), NOW)
 
     assert catalog.add_pull(new_pull(puller=2), NOW).key == job.key
+
+
+@pytest.mark.parametrize("puller", [1, 2])
+def test_a_change_knows_whether_the_image_has_come_again_since(catalog, image_with, puller):
+    image = publish_in(catalog, image_with())
+    job = catalog.add_pull(change_of(image, users=(), puller=9), NOW + 1)
+    assert has_meant_owner(job, found(catalog))
+
+    catalog.add_expire(image)
+    changing, removing = claim_in(catalog), claim_in(catalog)
+    catalog.finish_expire(removing)
+    again = publish_in(catalog, image_with(), "app:2", now=NOW + 2, puller=puller)
+
+    assert changing.record.key == job.key
+    assert not has_meant_owner(changing.record, again)

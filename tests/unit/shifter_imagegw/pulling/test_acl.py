@@ -17,7 +17,7 @@ from shifter_imagegw.pulling.lease import Lease
 from shifter_imagegw.records import Acl, NewPull, acl_of
 
 IMAGE_ID = "a" * 64
-OWNER, OLD, BOTH, NEW = 1, 2, 3, 4
+OWNER, OLD, BOTH, NEW, ADMIN = 1, 2, 3, 4, 5
 META = "FORMAT: squashfs\nENTRY: ['/entry']\nENV: A=1\nUSER: 7\nSOMETHING: else\n"
 LISTS = [
     Acl(),
@@ -235,3 +235,56 @@ def test_lists_that_were_meant_for_another_image_of_that_content_are_not_set(
         run(job, catalog, delivery)
 
     assert (in_record(catalog), in_metadata(delivery)) == (before, before)
+
+
+@pytest.mark.parametrize(
+    ("asked_by", "came_again", "is_opened"),
+    [
+        (OWNER, None, True),
+        (OWNER, NEW, False),
+        (OWNER, OWNER, True),
+        (ADMIN, None, True),
+        (ADMIN, NEW, False),
+        # Nobody knows whether the administrator would want it of what is there now.
+        (ADMIN, OWNER, False),
+    ],
+)
+def test_an_image_that_was_removed_and_pulled_meanwhile_is_not_opened_to_everybody(
+    catalog, delivery, image_with, tmp_path, asked_by, came_again, is_opened
+):
+    """The job waits; the same content has come again, from a registry that shows it to all."""
+    now = time.time()
+    named = {"system": "cori", "image_type": "docker", "format": "squashfs"}
+    lists = ImageMetadata.parse(META)
+
+    def pull(tag, puller, when):
+        catalog.add_pull(NewPull(**named, pull_tag=tag, puller=puller, user_acl=(puller,)), when)
+        claim = catalog.claim(["cori"], "node1:1:1", timedelta(hours=1), when)
+        lists.user_acl = [puller]
+        (tmp_path / "images" / f"{IMAGE_ID}.meta").write_text(lists.to_text())
+        return catalog.publish(claim, image_with(), when)
+
+    image = pull("a:1", OWNER, now)
+    change = NewPull(**named, pull_tag="a:1", puller=asked_by, acl_image=image.image_id)
+    catalog.add_pull(change, now + 1)
+    if came_again is not None:
+        # The change is older, and would be claimed first.
+        waiting = catalog.claim(["cori"], "node1:1:1", timedelta(hours=1), now + 1)
+        catalog.add_expire(image)
+        removal = catalog.claim(["cori"], "node1:1:2", timedelta(hours=1), now + 2)
+        catalog.finish_expire(removal)
+        image = pull("b:1", came_again, now + 3)
+        catalog.give_back(waiting.worker)
+    job = catalog.claim(["cori"], "node1:1:1", timedelta(hours=1), now + 4)
+    assert job.record.acl_image == IMAGE_ID
+
+    if is_opened:
+        run(job, catalog, delivery)
+        wanted = Acl()
+    else:
+        with pytest.raises(PullError, match="it has been pulled again since"):
+            run(job, catalog, delivery)
+        wanted = Acl(users=(came_again,))
+
+    record = catalog.find_ready_id("cori", IMAGE_ID, "squashfs")
+    assert (acl_of(record), in_metadata(delivery)) == (wanted, wanted)

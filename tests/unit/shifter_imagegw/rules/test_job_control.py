@@ -306,3 +306,21 @@ def test_an_import_is_not_repeated_over_an_image_of_somebody_else(gateway_with):
         requeue(gateway, reference=TOOL)
 
     assert requeue(gateway, ADMIN, TOOL).state is PullState.PENDING
+
+
+def test_an_administrator_does_not_open_what_is_anothers_by_now_by_repeating(gateway):
+    pull(gateway)
+    gateway.work()
+    gateway.service.acls.change(gateway.system, APP, ALICE, Acl(), public=True)
+    cancel(gateway)
+    assert requeue(gateway, ADMIN).state is PullState.PENDING
+    cancel(gateway)
+    remove(gateway)
+    gateway.clock.advance(1)
+    pull(gateway, BOB, Acl(users=(7,)))
+    gateway.work()
+
+    with pytest.raises(NotPermittedError, match="it was meant for an image of another user's"):
+        requeue(gateway, ADMIN)
+
+    assert gateway.claim() is None
