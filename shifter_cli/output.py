@@ -15,6 +15,7 @@ from shifter_cli.errors import GatewayUnreachableError
 from shifter_cli.gateway.records import LookupRow
 from shifter_common.errors import ShifterError
 from shifter_common.reference import ImageReference
+from shifter_common.sizes import bytes_text as bytes_text
 
 if TYPE_CHECKING:
     from shifter_cli.gateway.exchange import Answer
@@ -31,17 +32,6 @@ def lookup_line(row: LookupRow) -> str:
 def pull_line(reference: ImageReference, state: str, now: float, doing: str = PULLING) -> str:
     """The line that scripts take the state from: its sixth word."""
     return printable(f"{local_time(now)} {doing} Image: {reference}, status: {state}")
-
-
-def bytes_text(count: float) -> str:
-    """Decimal units, as registries and disks are sold: 1 MB is 1,000,000 bytes."""
-    if count < 1000:
-        return f"{count:.0f} B"
-    for unit in ("kB", "MB", "GB"):
-        count /= 1000
-        if count < 999.95:
-            return f"{count:.1f} {unit}"
-    return f"{count / 1000:.1f} TB"
 
 
 def duration_text(seconds: float) -> str:

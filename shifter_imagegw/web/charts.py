@@ -17,10 +17,10 @@ from shifter_imagegw.web import words
 HEIGHT = 100  # of the drawing, in its own units
 STEP = 10  # from one day to the next
 _BAR = 7
-_BASE = 1024.0
 _FEW = 10
 _ROUND = (1, 2, 2.5, 5, 10)
-_ROUND_SIZES = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+_ROUND_SIZES = (1, 2, 4, 6, 8, 10)  # half of each is written with one digit
+_LEAST_SIZE = 1000.0
 
 Day = Mapping[str, Any]
 
@@ -105,14 +105,17 @@ def _stock(days: Sequence[Day], name: str, title: str, written: Callable[[float]
     line = " ".join(f"{x:g},{y:g}" for x, y in points)
     area = f"{points[0][0]:g},{HEIGHT} {line} {points[-1][0]:g},{HEIGHT}" if points else ""
     grown = now - before
-    change = f"{written(abs(grown))} {'more' if grown >= 0 else 'less'}"
+    note = "counted since today" if known else "not counted yet"
+    if len(known) > 1:
+        first = _shown(days[known[0][0]]["day"])
+        note = f"{written(abs(grown))} {'more' if grown >= 0 else 'less'} than on {first}"
     return Chart(
         key=name,
         title=title,
         figure=written(now),
-        note=f"{change} than {len(days)} days ago" if len(known) > 1 else "counted since today",
-        top=written(peak),
-        middle=written(peak / 2),
+        note=note,
+        top=_short(written(peak)),
+        middle=_short(written(peak / 2)),
         width=len(days) * STEP,
         series=(Series(name=title, kind="one", line=line, area=area),),
         days=tuple(
@@ -170,11 +173,16 @@ def round_number(value: float) -> float:
 
 
 def round_size(value: float) -> float:
-    """The same for bytes, of which 1024 are one of the next unit."""
-    if value <= _BASE:
-        return _BASE
-    power = _BASE ** math.floor(math.log(value, _BASE))
+    """The same for bytes."""
+    if value <= _LEAST_SIZE:
+        return _LEAST_SIZE
+    power = 10.0 ** math.floor(math.log10(value))
     return next(factor * power for factor in _ROUND_SIZES if factor * power >= value)
+
+
+def _short(size: str) -> str:
+    """A round size: there is nothing behind its point."""
+    return size.replace(".0 ", " ")
 
 
 def _height(value: float, peak: float) -> float:

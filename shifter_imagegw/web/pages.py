@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from flask import Blueprint, Response, redirect, request
 from werkzeug.wrappers import Response as AnyResponse
@@ -98,6 +99,9 @@ class Pages:
         return self._page("systems", None, systems=targets)
 
     def images(self, system: str) -> AnyResponse:
+        if not request.path.endswith("/"):  # browsers show the cookie below that path alone
+            search = f"?{request.query_string.decode('latin-1')}" if request.query_string else ""
+            return redirect(f"{quote(system, safe='')}/{search}", HTTPStatus.SEE_OTHER)
         visit = self._admitted(system)
         query = listing.Query.of(request.args)
         records = self._browsing.images(visit)

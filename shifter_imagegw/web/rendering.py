@@ -96,7 +96,7 @@ class Renderer:
 def breakable(name: str) -> Markup:
     """A name that may go on in the next line behind each of its parts."""
     text = str(escape(name))
-    for separator in ("/", ":", "@"):
+    for separator in ("/", ":", "@", "."):
         text = text.replace(separator, f"{separator}<wbr>")
     return Markup(text)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import shlex
 from datetime import UTC, datetime
 
-from shifter_imagegw import units
+from shifter_common.sizes import bytes_text
 from shifter_imagegw.records import ImageRecord
 from shifter_imagegw.rules import accounts
 
@@ -18,7 +18,7 @@ _ID_SHOWN = 12  # characters of a digest that tell images apart
 
 
 def size(count: float | None) -> str:
-    return "unknown" if count is None else units.size(count).replace(".0 ", " ")
+    return "unknown" if count is None else bytes_text(count)
 
 
 def number(count: float) -> str:

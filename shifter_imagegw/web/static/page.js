@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What a page can do beyond being read: lists that follow the typing, a queue that lives, copies.
+// What a page can do beyond being read: lists that follow the typing, a queue that lives, copies,
+// and the viewer's own clock.
 
 const POLL_MS = 5000;
 const PATIENCE_MS = 5000;
@@ -8,6 +9,37 @@ const TYPING_MS = 200;
 /** The element that a piece of HTML of ours begins with; scripts in it would not run. */
 function parsed(html, selector) {
   return new DOMParser().parseFromString(html, "text/html").querySelector(selector);
+}
+
+// Times
+
+const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
+const CLOCK = new Intl.DateTimeFormat("en-GB", {
+  day: "numeric",
+  month: "short",
+  year: "numeric",
+  hour: "2-digit",
+  minute: "2-digit",
+  timeZoneName: "short",
+});
+
+/** Show times as the viewer's clock does; what the gateway wrote, in UTC, is in their titles. */
+function localTimes(root) {
+  if (ZONE === undefined || ZONE === "UTC") {
+    return;
+  }
+  for (const time of root.querySelectorAll("time")) {
+    const local = CLOCK.format(new Date(time.dateTime));
+    if (time.title === "") {
+      time.title = time.textContent;
+      time.textContent = local;
+    } else {
+      time.title = `${local}, ${time.title}`;
+    }
+  }
+  for (const sentence of root.querySelectorAll("[data-zone]")) {
+    sentence.textContent = `Times are those of ${ZONE}.`;
+  }
 }
 
 // Copies
@@ -85,6 +117,7 @@ function followTyping(form) {
       location.assign(address);
       return;
     }
+    localTimes(fresh);
     document.querySelector(selector).replaceChildren(...fresh.childNodes);
     history.replaceState(null, "", address);
   }
@@ -105,6 +138,7 @@ function followTyping(form) {
 /** Put what has changed into the page, and leave alone what has not: it may have the focus. */
 function renew(place, html) {
   const fresh = new DOMParser().parseFromString(html, "text/html").body;
+  localTimes(fresh);
   const old = [...place.children];
   const now = [...fresh.children];
   if (old.length !== now.length) {
@@ -227,6 +261,7 @@ function live(place) {
   look();
 }
 
+localTimes(document);
 copyButtons(document);
 document.querySelectorAll("[data-instant]").forEach(followTyping);
 document.querySelectorAll("[data-events]").forEach(live);

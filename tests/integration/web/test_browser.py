@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -149,6 +150,21 @@ def test_everything_can_be_reached_by_keyboard(visitor):
     assert page.evaluate(outline) == "solid"
 
 
+def test_times_are_those_of_the_viewers_clock(visitor, site):
+    page = visitor(timezone_id="Asia/Kolkata").look("image/docker/web/tool0:1")
+    expires = page.locator("aside time").last
+
+    instant = datetime.fromisoformat(expires.get_attribute("datetime"))
+    there = instant.astimezone(timezone(timedelta(hours=5, minutes=30)))
+    assert expires.inner_text() == f"{there:%-d %b %Y, %H:%M} GMT+5:30"
+    assert expires.get_attribute("title") == f"{instant:%-d %b %Y, %H:%M} UTC"
+    assert "Times are those of Asia/" in page.inner_text("footer")
+
+    page.click("nav >> text=Queue")
+    page.wait_for_selector(".live.on")
+    page.wait_for_selector("#failed ~ ol time[title*='GMT+5:30, '][title$=UTC]")
+
+
 def test_the_queue_is_live_while_a_pull_runs(visitor, site, registry, held_registry):
     registry.push("web/large:1", [layer(("data", os.urandom(4 << 20)))])
     page = visitor(**LOOKS["phone"]).look("queue")
@@ -235,6 +251,7 @@ def test_everything_can_be_read_without_scripts(visitor):
     page.click("nav >> text=Queue")
     assert "Failed lately" in page.inner_text("main")
     assert "every ten seconds" in page.inner_text(".live")
+    assert "Times are UTC." in page.inner_text("footer")
 
 
 def test_what_others_wrote_runs_nothing(visitor):

@@ -44,11 +44,13 @@ def test_days_that_were_not_counted_are_no_zeros():
 
 
 def test_figures_say_what_has_changed():
-    days = [day(1, images=10, bytes=1 << 30), day(2, images=7, bytes=3 << 30)]
+    days = [day(1), day(2, images=10, bytes=10**9), day(3, images=7, bytes=3 * 10**9)]
 
     assert chart("images", days).figure == "7"
-    assert chart("images", days).note == "3 less than 2 days ago"
-    assert chart("bytes", days).note == "2 GiB more than 2 days ago"
+    assert chart("images", days).note == "3 less than on 2 Nov 2026"
+    assert chart("bytes", days).note == "2.0 GB more than on 2 Nov 2026"
+    assert chart("bytes", days[:2]).note == "counted since today"
+    assert chart("bytes", days[:1]).note == "not counted yet"
 
 
 def test_an_empty_history_can_be_drawn():
@@ -65,8 +67,18 @@ def test_scales_end_with_a_number_that_is_easy_to_read(value, peak):
 
 
 @pytest.mark.parametrize(
-    ("value", "peak"),
-    [(0, 1024), (1024, 1024), (140 << 30, 192 << 30), (1000 << 30, 1 << 40), (1 << 60, 1 << 60)],
+    ("value", "top", "middle"),
+    [
+        (0, "1 kB", "500 B"),
+        (999, "1 kB", "500 B"),
+        (140e9, "200 GB", "100 GB"),
+        (1.9e9, "2 GB", "1 GB"),
+        (5.1e6, "6 MB", "3 MB"),
+        (6.2e13, "80 TB", "40 TB"),
+        (1e12, "1 TB", "500 GB"),
+    ],
 )
-def test_scales_of_sizes_end_with_a_unit_of_1024(value, peak):
-    assert charts.round_size(value) == peak
+def test_scales_of_sizes_are_round_in_the_units_of_the_commands(value, top, middle):
+    found = chart("bytes", [day(1, bytes=value)])
+
+    assert (found.top, found.middle) == (top, middle)

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from shifter_cli.output import bytes_text
 from shifter_imagegw.api import long_answers
 from shifter_imagegw.errors import CatalogError
 from shifter_imagegw.web import live
@@ -41,6 +42,16 @@ def test_of_several_systems_one_is_chosen(gateway_with, elements):
 
     assert "/web/cori/" in links
     assert "/web/a%26b%2Fc/" in links
+
+
+@pytest.mark.parametrize("search", ["", "?q=a%20b&sort=largest"])
+def test_a_slash_that_was_left_out_is_put_there(gateway, browser, search):
+    browser.log_in()
+
+    answer = gateway.client.get(f"/web/mycluster{search}")
+
+    # Relative, so that it is right whatever path a proxy shows the gateway below.
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"mycluster/{search}")
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -168,6 +179,27 @@ def test_the_page_of_an_image_shows_what_to_type(gateway, browser, pulled, eleme
         "shifter --image=docker:lib/app:1 --entrypoint",
         f"shifter --image=id:{record.image_id}",
     }
+
+
+def test_sizes_are_in_the_units_of_the_commands(gateway, browser, pulled):
+    pulled(gateway, size=1_500_000_000)
+    browser.log_in()
+
+    for page in ("", "image/docker/app:1"):
+        assert bytes_text(1_500_000_000) == "1.5 GB"
+        assert "1.5 GB" in browser.get(page).text
+
+
+def test_times_are_utc_and_say_so(gateway, browser, pulled, elements):
+    pulled(gateway, expiration=1_798_826_400.0)
+    browser.log_in()
+
+    for page in ("", "image/docker/app:1"):
+        answer = browser.get(page)
+        assert "Times are UTC." in answer.text
+        assert "1 Jan 2027, 18:00 UTC" in answer.text
+        times = [time["datetime"] for time in elements(answer).all("time")]
+        assert "2027-01-01T18:00:00Z" in times
 
 
 def test_an_image_is_found_by_its_id_too(gateway, browser, pulled):
