@@ -50,6 +50,15 @@ class Ended:
     reason: str
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Running:
+    """A program that runs: descriptors, and how it ended, to be asked when nothing more comes."""
+
+    stdin: int
+    stdout: int
+    ended: Callable[[], Ended]
+
+
 def run(
     argv: Sequence[str | Path],
     *,
@@ -233,6 +242,34 @@ def running(
             if time.monotonic() >= end:
                 raise failing(f"{argv[0]} was not ready within {_EXIT_GRACE:g} seconds")
         yield child.pid
+
+
+@contextlib.contextmanager
+def conversing(
+    argv: Sequence[str | Path],
+    *,
+    failing: type[PullError],
+    package: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Running]:
+    """Have a program run for as long as the body does, which writes to it and reads from it."""
+    streams = (subprocess.PIPE, subprocess.PIPE)
+    with (
+        _started(argv, failing, package, environment, *streams) as (child, tail),
+        cast("IO[bytes]", child.stdout) as stdout,
+    ):
+        with contextlib.suppress(OSError):  # only slower without
+            fcntl.fcntl(stdout.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+
+        def ended() -> Ended:
+            _has_ended(child, _EXIT_GRACE)
+            _kill_group(child)
+            tail.join(_MOMENT)
+            return Ended(status=child.wait(), output="", reason=tail.text)
+
+        yield Running(
+            stdin=cast("IO[bytes]", child.stdin).fileno(), stdout=stdout.fileno(), ended=ended
+        )
 
 
 @contextlib.contextmanager

@@ -7,6 +7,9 @@ those for long answers where the server has such.
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import logging
 import re
 import threading
 from collections import Counter
@@ -17,8 +20,10 @@ from flask import Blueprint, Response, request
 
 from shifter_common.reference import ImageReference
 from shifter_imagegw.api import asking, long_answers
-from shifter_imagegw.errors import RangeError, TooManyExportsError
+from shifter_imagegw.errors import DeliveryError, RangeError, TooManyExportsError
 from shifter_imagegw.rules.exports import ExportedFile
+
+log = logging.getLogger(__name__)
 
 _CHUNK = 1 << 20  # bytes
 _MOST_LONG, _MOST_OTHER = 16, 2  # of each process
@@ -40,26 +45,25 @@ def export(system: str, image_type: str, tag: str) -> Response:
     where = asking.service().system(system)
     caller = asking.caller(where)
     reference = ImageReference.checked(image_type, tag)
-    exported = asking.service().exports.open(where, reference, caller)
-    try:
-        return _answer(exported, caller.uid)
-    except BaseException:
-        exported.file.close()
-        raise
+    with contextlib.ExitStack() as held:
+        # First of all: to open the file of a system that is reached by ssh takes a program.
+        held.enter_context(_turn(caller.uid))
+        exported = asking.service().exports.open(where, reference, caller)
+        held.callback(exported.file.close)
+        return _answer(exported, held)
 
 
-def _answer(exported: ExportedFile, uid: int) -> Response:
-    span = _span(exported)
-    first, end = span or (0, exported.size)
-    sending = _Sending(exported, uid, first, end) if request.method != "HEAD" else ()
+def _answer(exported: ExportedFile, held: contextlib.ExitStack) -> Response:
+    """The answer; unless it has no body, it ends what is held when it is sent."""
+    span, size = _span(exported), exported.file.size
+    first, end = span or (0, size)
+    sending = _Sending(exported, first, end, held) if request.method != "HEAD" else ()
     response = Response(
         sending,
         status=HTTPStatus.OK if span is None else HTTPStatus.PARTIAL_CONTENT,
         content_type="application/octet-stream",
         direct_passthrough=True,
     )
-    if request.method == "HEAD":
-        exported.file.close()
     response.headers["Content-Length"] = str(end - first)
     response.headers["Accept-Ranges"] = "bytes"
     response.headers["Cache-Control"] = "no-store, no-transform"
@@ -68,42 +72,60 @@ def _answer(exported: ExportedFile, uid: int) -> Response:
     response.headers["X-Shifter-Format"] = exported.record.format
     response.headers["X-Shifter-Id"] = exported.record.image_id or ""
     if span is not None:
-        response.headers["Content-Range"] = f"bytes {first}-{end - 1}/{exported.size}"
+        response.headers["Content-Range"] = f"bytes {first}-{end - 1}/{size}"
     return response
 
 
-class _Sending(Iterator[bytes]):
-    """The bytes of a file from `first` to before `end`; the server closes it if it stops before."""
-
-    def __init__(self, exported: ExportedFile, uid: int, first: int, end: int) -> None:
-        self._file = exported.file
-        self._uid = uid
-        self._left = end - first
-        self._turns = _turns[long_answers.are_allowed()]
+@contextlib.contextmanager
+def _turn(uid: int) -> Iterator[None]:
+    """Be one of the few that a file is sent to."""
+    turns = _turns[long_answers.are_allowed()]
+    with _counting:
+        if _users[uid] >= _MOST_EACH or not turns.acquire(blocking=False):
+            raise TooManyExportsError("the gateway is sending many images just now: try again")
+        _users[uid] += 1
+    try:
+        yield
+    finally:
+        turns.release()
         with _counting:
-            if _users[uid] >= _MOST_EACH or not self._turns.acquire(blocking=False):
-                raise TooManyExportsError("the gateway is sending many images just now: try again")
-            _users[uid] += 1
-        self._is_open = True
-        self._file.seek(first)
+            _users[uid] -= 1
+            if not _users[uid]:
+                del _users[uid]
+
+
+class _Sending(Iterator[bytes]):
+    """The bytes of a file from `first` to before `end`; the server closes it if it stops before.
+
+    Then, and at the end, it closes all that is held.
+    """
+
+    def __init__(
+        self, exported: ExportedFile, first: int, end: int, held: contextlib.ExitStack
+    ) -> None:
+        self._file = exported.file
+        self._left = end - first
+        self._file.begin_at(first)
+        self._held = held.pop_all()
 
     def __next__(self) -> bytes:
-        chunk = self._file.read(min(_CHUNK, self._left)) if self._left else b""
-        self._left -= len(chunk)
-        if not chunk:
+        if not self._left:
             self.close()
             raise StopIteration
+        try:
+            chunk = self._file.read(min(_CHUNK, self._left))
+        except DeliveryError as error:
+            log.warning("export broken off reason=%s", error)
+            chunk = b""
+        if not chunk:
+            self.close()
+            # The connection has to end, or its client would wait for the rest.
+            raise ConnectionResetError(errno.ECONNRESET, "the image's file ended early")
+        self._left -= len(chunk)
         return chunk
 
     def close(self) -> None:
-        if self._is_open:
-            self._is_open = False
-            self._file.close()
-            self._turns.release()
-            with _counting:
-                _users[self._uid] -= 1
-                if not _users[self._uid]:
-                    del _users[self._uid]
+        self._held.close()
 
 
 def _span(exported: ExportedFile) -> tuple[int, int] | None:
@@ -117,13 +139,18 @@ def _span(exported: ExportedFile) -> tuple[int, int] | None:
         return None
     first, last = matched[1], matched[2]
     if first:
-        start, end = int(first), min(int(last) + 1 if last else exported.size, exported.size)
+        start, end = (
+            int(first),
+            min(int(last) + 1 if last else exported.file.size, exported.file.size),
+        )
     elif last:
-        start, end = max(exported.size - int(last), 0), exported.size
+        start, end = max(exported.file.size - int(last), 0), exported.file.size
     else:
         return None
     if last and first and int(last) < int(first):
         return None
     if start >= end:
-        raise RangeError(f"the file has {exported.size} bytes, none from {start} on", exported.size)
+        raise RangeError(
+            f"the file has {exported.file.size} bytes, none from {start} on", exported.file.size
+        )
     return start, end

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,26 @@ class IndexEntry:
     image_type: str
     tag: str
     image_id: str
+
+
+class ImageFile(Protocol):
+    """The file of an image, open for reading: it stays whole, whatever becomes of the image."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+
+    @property
+    def changed(self) -> int:
+        """When it was written; in which unit is its own affair."""
+
+    def begin_at(self, first: int) -> None:
+        """Have reading begin at this byte; to be said once, before the first `read`."""
+
+    def read(self, most: int) -> bytes:
+        """The next bytes, at most so many; none at its end. Raises `DeliveryError`."""
+
+    def close(self) -> None: ...
 
 
 class Delivery(Protocol):
@@ -92,8 +112,8 @@ class Delivery(Protocol):
     def size(self, image_id: str, format: str) -> int:
         """Bytes of a delivered image."""
 
-    def open_image(self, image_id: str, format: str) -> BinaryIO:
-        """The file of a delivered image, for reading; not of a format that is a directory."""
+    def open_image(self, image_id: str, format: str) -> ImageFile:
+        """The file of a delivered image; not of a format that is a directory."""
 
     def remove(self, image_id: str, format: str, worker: str, confirm: Callable[[], None]) -> None:
         """Take an image away; no complaint if it is not there.

@@ -14,13 +14,36 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from shifter_imagegw import formats
 from shifter_imagegw.delivery import IndexEntry, Partial, StoredImage, files, names, tag_index
 from shifter_imagegw.delivery.staging import Staging
+from shifter_imagegw.errors import DeliveryError
 
 _REMOVED = "removed"  # instead of a worker's name: nobody's, so that the next sweep takes it
+
+
+class LocalFile:
+    """The file of an image on a filesystem of this host."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        found = os.fstat(file.fileno())
+        self.size = found.st_size
+        self.changed = found.st_mtime_ns
+
+    def begin_at(self, first: int) -> None:
+        self._file.seek(first)
+
+    def read(self, most: int) -> bytes:
+        try:
+            return self._file.read(most)
+        except OSError as error:
+            raise DeliveryError(f"cannot read an image: {error.strerror}") from error
+
+    def close(self) -> None:
+        self._file.close()
 
 
 class LocalDelivery:
@@ -89,7 +112,7 @@ class LocalDelivery:
         with self._files.explained("read"):
             return files.size_of(self._final(image_id, format))
 
-    def open_image(self, image_id: str, format: str) -> BinaryIO:
+    def open_image(self, image_id: str, format: str) -> LocalFile:
         with self._files.explained("read an image in"):
             # Without waiting, should it be a pipe.
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -97,7 +120,7 @@ class LocalDelivery:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise self._files.error("holds something that is no image file under its name")
-        return os.fdopen(descriptor, "rb", buffering=0)
+        return LocalFile(os.fdopen(descriptor, "rb", buffering=0))
 
     def remove(self, image_id: str, format: str, worker: str, confirm: Callable[[], None]) -> None:
         # Nobody can look whether a file may go and remove it in one step, so it loses its name

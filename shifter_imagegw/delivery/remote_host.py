@@ -16,8 +16,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from shifter_imagegw.config import SshConfig
+from shifter_imagegw.delivery import remote_file
+from shifter_imagegw.delivery.remote_file import RemoteFile
 from shifter_imagegw.errors import DeliveryError
-from shifter_imagegw.run import Ended, attempt
+from shifter_imagegw.run import Ended, attempt, conversing
 
 SCRIPT_SECONDS = 120.0
 
@@ -53,15 +55,8 @@ class RemoteHost:
         Raises `HostLostError` if it is not known to have ended, and `DeliveryError`, with what it
         said last, if it failed.
         """
-        mark = f"shifter-{secrets.token_hex(8)}"
-        host, port = _host_and_port(self.address)
-        command = [
-            *("ssh", "-T", "-x", "-a", *self._options(self.ssh.ssh_options)),
-            *(("-p", port) if port else ()),
-            *(("-l", self.ssh.username) if self.ssh.username else ()),
-            *("--", host, "exec sh -s"),
-        ]
-        ended = self._attempt(command, timeout, _framed(script, arguments, mark))
+        mark = _mark()
+        ended = self._attempt(self._shell(), timeout, _framed(script, arguments, mark))
         # What the account's own start-up files print stands before the first mark.
         _, begun, text = ended.output.partition(f"{mark} begins\n")
         text, over, status = text.rpartition(f"\n{mark} ends with ")
@@ -71,6 +66,33 @@ class RemoteHost:
         if status.strip() != "0":
             raise DeliveryError(f"{'; '.join(lines[-5:]) or 'no reason given'}")
         return lines
+
+    def open_file(self, script: str, *arguments: str) -> RemoteFile:
+        """Have a script there send a file; the ssh that it comes by ends when the file is closed.
+
+        A mark is the last argument of the script: see `remote_scripts.SEND`. Raises as `run` does.
+        """
+        mark = _mark()
+        with contextlib.ExitStack() as held:
+            ssh = held.enter_context(
+                conversing(
+                    self._shell(),
+                    failing=HostLostError,
+                    package="openssh-client",
+                    environment=_agent(),
+                )
+            )
+            remote_file.say(ssh, _conversation(script, (*arguments, mark), mark))
+            lines = iter(lambda: remote_file.next_line(ssh), "")
+            has_begun, reasons = f"{mark} begins\n" in lines, []
+            for line in lines:
+                if line.startswith(f"{mark} "):
+                    _, size, changed = line.split()
+                    return RemoteFile(ssh, held.pop_all().close, int(size), int(changed))
+                reasons.append(line.strip())
+            if not has_begun or not reasons:
+                raise self._lost(ssh.ended())
+            raise DeliveryError("; ".join(reasons[-5:]))
 
     def copy(self, source: Path, target: str, timeout: float) -> None:
         """Copy a file of this host to a path there."""
@@ -107,6 +129,16 @@ class RemoteHost:
             with contextlib.suppress(DeliveryError):
                 attempt(command, failing=DeliveryError, timeout=SCRIPT_SECONDS)
 
+    def _shell(self) -> list[str]:
+        """The command whose standard input a shell there reads."""
+        host, port = _host_and_port(self.address)
+        return [
+            *("ssh", "-T", "-x", "-a", *self._options(self.ssh.ssh_options)),
+            *(("-p", port) if port else ()),
+            *(("-l", self.ssh.username) if self.ssh.username else ()),
+            *("--", host, "exec sh -s"),
+        ]
+
     def _options(self, of_site: tuple[str, ...]) -> list[str]:
         options = ["-o", "BatchMode=yes", *of_site]
         for name, value in _OPTIONS.items():
@@ -142,6 +174,19 @@ def _framed(script: str, arguments: tuple[str, ...], mark: str) -> str:
         f"set -- {shlex.join(arguments)}\n{script}\n) </dev/null 2>&1\n"
         f"printf '\\n%s ends with %s\\n' '{mark}' \"$?\"\n"
     )
+
+
+def _conversation(script: str, arguments: tuple[str, ...], mark: str) -> str:
+    """The script after a mark, with standard input; its last words go to descriptor 4 there."""
+    return (
+        f"LC_ALL=C; export LC_ALL\necho '{mark} begins'\n(\nset -eu\nexec 4>&2 2>&1\n"
+        f"set -- {shlex.join(arguments)}\n{script}\n); exit\n"
+    )
+
+
+def _mark() -> str:
+    """A word that nothing else prints."""
+    return f"shifter-{secrets.token_hex(8)}"
 
 
 def _host_and_port(address: str) -> tuple[str, str]:

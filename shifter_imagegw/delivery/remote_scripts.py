@@ -87,6 +87,19 @@ MEASURE_SIZE = """\
 wc -c <"$2"
 """
 
+# $2 image, $3 a mark; prints the mark, the image's bytes and when it was written. Then it reads the
+# number of a byte, of which the first is 1, and prints the image from there on.
+SEND = """\
+if [ -L "$2" ] || ! [ -f "$2" ]; then
+    echo "$2 is not there"
+    exit 1
+fi
+exec 3<"$2"
+stat -L -c "$3 %s %Y" /dev/stdin <&3
+read -r first
+exec tail -c "+$first" <&3 2>&4
+"""
+
 # Pairs: a file that may be there, the hidden name under which it is put aside
 PUT_ASIDE = """\
 shift

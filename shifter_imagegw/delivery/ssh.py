@@ -19,7 +19,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 from shifter_common import tag_index as places
 from shifter_imagegw import formats
@@ -32,6 +32,7 @@ from shifter_imagegw.delivery import (
     remote_scripts,
     tag_index,
 )
+from shifter_imagegw.delivery.remote_file import RemoteFile
 from shifter_imagegw.delivery.remote_host import SCRIPT_SECONDS, HostLostError, RemoteHost
 from shifter_imagegw.delivery.staging import Staging
 from shifter_imagegw.errors import ConfigError, DeliveryError
@@ -167,8 +168,16 @@ class SshDelivery:
         name = names.final(image_id, format)
         return int(self._run_on_hosts("read", remote_scripts.MEASURE_SIZE, name)[0][-1])
 
-    def open_image(self, image_id: str, format: str) -> BinaryIO:
-        raise DeliveryError(f"images of system {self._system!r} lie on other hosts")
+    def open_image(self, image_id: str, format: str) -> RemoteFile:
+        name = names.final(image_id, format)
+
+        def open_on(hosts: Hosts) -> RemoteFile:
+            (host,) = hosts
+            with self._explained(host, "read an image in"):
+                script = remote_scripts.ENTER + remote_scripts.SEND
+                return host.open_file(script, self._directory, name)
+
+        return self._with_hosts(open_on, every_host=False)
 
     def remove(self, image_id: str, format: str, worker: str, confirm: Callable[[], None]) -> None:
         # As `local` does it.
@@ -267,9 +276,14 @@ class SshDelivery:
         *arguments: str,
         timeout: float = SCRIPT_SECONDS,
     ) -> list[str]:
-        script = remote_scripts.ENTER + script
-        try:
+        with self._explained(host, what):
+            script = remote_scripts.ENTER + script
             return host.run(script, self._directory, *arguments, timeout=timeout)
+
+    @contextlib.contextmanager
+    def _explained(self, host: RemoteHost, what: str) -> Iterator[None]:
+        try:
+            yield
         except HostLostError:
             raise
         except DeliveryError as error:
@@ -288,9 +302,10 @@ class SshDelivery:
             lambda hosts: [self._run(host, what, script, *arguments) for host in hosts]
         )
 
-    def _with_hosts(self, act: Callable[[Hosts], T]) -> T:
+    def _with_hosts(self, act: Callable[[Hosts], T], *, every_host: bool | None = None) -> T:
         """Act on every host, or on the first with which it works."""
-        choices = [tuple(self._hosts)] if self._every_host else [(host,) for host in self._hosts]
+        every_host = self._every_host if every_host is None else every_host
+        choices = [tuple(self._hosts)] if every_host else [(host,) for host in self._hosts]
         problems = []
         for hosts in choices:
             try:
@@ -299,7 +314,7 @@ class SshDelivery:
                 log.warning("host not usable reason=%s", error)
                 problems.append(str(error))
                 continue
-            if not self._every_host:  # the next time it need not be looked for
+            if not every_host:  # the next time it need not be looked for
                 self._hosts = sorted(self._hosts, key=lambda host: host != hosts[0])
             return result
         raise DeliveryError("; ".join(problems))

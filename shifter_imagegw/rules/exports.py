@@ -4,13 +4,10 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Mapping
-from typing import BinaryIO
 
 from shifter_common.reference import ImageReference
 from shifter_imagegw.config import GatewayConfig, SystemConfig
-from shifter_imagegw.delivery import Delivery
+from shifter_imagegw.delivery import Delivery, ImageFile
 from shifter_imagegw.delivery.opening import open_delivery
 from shifter_imagegw.errors import BadRequestError, DeliveryError, ExportError
 from shifter_imagegw.formats import DIRECTORY_FORMATS
@@ -18,14 +15,16 @@ from shifter_imagegw.records import ImageRecord
 from shifter_imagegw.rules.auth import Caller
 from shifter_imagegw.rules.images import Images
 
+# In a container of the image; what is mounted there stays out.
+SAVING = "tar -c --one-file-system -C / . >image.tar"
+
 
 @dataclasses.dataclass(frozen=True)
 class ExportedFile:
-    """An image file, open for reading: it stays whole, whatever becomes of the image."""
+    """An image file, open for reading."""
 
     record: ImageRecord
-    file: BinaryIO
-    size: int
+    file: ImageFile
     version: str  # another one where the file's bytes may be others
 
 
@@ -35,30 +34,24 @@ class Exports:
     def __init__(self, config: GatewayConfig, images: Images) -> None:
         self._config = config
         self._images = images
-        self._deliveries: Mapping[str, Delivery] = {
-            name: open_delivery(system, config)
-            for name, system in config.systems.items()
-            if system.ssh is None
-        }
+        self._deliveries: dict[str, Delivery] = {}
 
     def open(self, system: SystemConfig, reference: ImageReference, caller: Caller) -> ExportedFile:
         record = self._images.required(system, reference, caller)
         image_id = record.image_id or ""
         if record.format in DIRECTORY_FORMATS:
             raise BadRequestError(
-                f"{reference} is a directory on {system.name} (format {record.format}), which is "
-                "no file to export"
-            )
-        delivery = self._deliveries.get(system.name)
-        if delivery is None:
-            raise BadRequestError(
-                f"images of {system.name} lie on other hosts than the gateway's: {reference} is "
-                f"{system.image_dir / f'{image_id}.{record.format}'} there"
+                f"{reference} is a directory on {system.name} (format {record.format}), and only "
+                f'files are exported: save it with "shifter --image={reference} {SAVING}"'
             )
         try:
-            file = delivery.open_image(image_id, record.format)
+            file = self._delivery_to(system).open_image(image_id, record.format)
         except DeliveryError as error:
             raise ExportError(f"cannot export {reference}: {error}") from error
-        found = os.fstat(file.fileno())
-        version = f"{image_id[:16]}-{found.st_size:x}-{found.st_mtime_ns:x}"
-        return ExportedFile(record, file, found.st_size, version)
+        return ExportedFile(record, file, f"{image_id[:16]}-{file.size:x}-{file.changed:x}")
+
+    def _delivery_to(self, system: SystemConfig) -> Delivery:
+        """Kept: one that goes by ssh remembers which host answers."""
+        if system.name not in self._deliveries:
+            self._deliveries[system.name] = open_delivery(system, self._config)
+        return self._deliveries[system.name]

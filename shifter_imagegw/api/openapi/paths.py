@@ -79,7 +79,7 @@ PATHS: dict[str, Any] = {
             "Fetch the file of an image", "images", _FILE, "416", "429",
             identifier="export", parameters=IMAGE,
             description="With `Range` and `If-Range`, to go on where one broke off: then the "
-            "status is 206. Not of a directory (VFS), nor of a system that is reached by ssh.",
+            "status is 206. Not of a directory (VFS).",
         ),
     },
     "/api/list/{system}/": {

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
+import requests
 from click.testing import CliRunner
 
 from shifter_imagegw.commands import index as index_command
@@ -51,6 +53,57 @@ def test_a_pulled_image_lies_there_as_it_lies_on_a_local_system(
     assert (image_dir / ".tags/docker/lib%2Fremote:1").read_text() == f"{image.image_id}\n"
     assert [name for name in os.listdir(image_dir) if name.endswith(".partial")] == []
     assert os.listdir(far.directory / "expand") == []
+
+
+def test_an_image_comes_back_whole_or_from_where_it_broke_off(
+    make_gateway, push_image, remote, image_dir, sshd
+):
+    image = push_image("lib/back:1", [layer(("data", os.urandom(3_000_000)))])
+    far = make_gateway(Platforms={SYSTEM: remote})
+    far.wait(image.reference)
+    file = (image_dir / f"{image.image_id}.squashfs").read_bytes()
+    path = f"/api/export/{SYSTEM}/docker/lib%2Fback:1/"
+
+    whole = far.request("GET", path)
+    rest = far.request("GET", path, headers={
+        "Range": "bytes=1000000-", "If-Range": whole.headers["ETag"],
+    })  # fmt: skip
+    part = far.request("GET", path, headers={"Range": "bytes=5-9"})
+
+    assert (whole.status_code, whole.content == file) == (200, True)
+    assert (rest.status_code, rest.content == file[1_000_000:]) == (206, True)
+    assert part.content == file[5:10]
+    wait_until(lambda: not sshd.sessions(), what="the connections to end")
+
+
+def test_a_client_that_goes_away_ends_what_was_begun_for_it(make_gateway, push_image, remote, sshd):
+    image = push_image("lib/left:1", [layer(("data", os.urandom(30_000_000)))])
+    far = make_gateway(Platforms={SYSTEM: remote})
+    far.wait(image.reference)
+    wait_until(lambda: not sshd.sessions(), what="the delivery's connection to end")
+    path = f"/api/export/{SYSTEM}/docker/lib%2Fleft:1/"
+
+    answer = far.request("GET", path, stream=True)
+    assert sshd.sessions()
+    answer.close()
+
+    wait_until(lambda: not sshd.sessions(), what="the connection to end")
+
+
+def test_a_connection_that_breaks_ends_the_answer_at_once(make_gateway, push_image, remote, sshd):
+    image = push_image("lib/cut:1", [layer(("data", os.urandom(30_000_000)))])
+    far = make_gateway(Platforms={SYSTEM: remote})
+    far.wait(image.reference)
+    wait_until(lambda: not sshd.sessions(), what="the delivery's connection to end")
+
+    with far.request("GET", f"/api/export/{SYSTEM}/docker/lib%2Fcut:1/", stream=True) as answer:
+        for pid in sshd.sessions():
+            os.kill(pid, signal.SIGKILL)
+        with pytest.raises(requests.exceptions.ChunkedEncodingError):
+            assert answer.content
+
+    wait_until(lambda: "export broken off reason=ssh ended" in far.log, what="the log")
+    assert "Traceback" not in far.log
 
 
 def test_lists_are_changed_in_the_metadata_there(make_gateway, push_image, remote, image_dir):

@@ -139,6 +139,121 @@ def test_a_removed_image_is_gone_and_may_be_removed_again(delivery, image_dir):
     assert os.listdir(image_dir) == []
 
 
+def read_from(file, first, most=1 << 20):
+    file.begin_at(first)
+    return b"".join(iter(lambda: file.read(most), b""))
+
+
+@pytest.mark.parametrize("first", [0, 1, 299_999, 300_000])
+def test_an_image_is_read_as_it_lies_there_from_any_byte_on(delivery, first):
+    content = deliver(delivery)
+
+    with contextlib.closing(delivery.open_image(IMAGE_ID, "squashfs")) as file:
+        assert file.size == len(content)
+        assert read_from(file, first, 100_000) == content[first:]
+
+
+def test_an_image_that_is_removed_while_it_is_read_is_read_to_its_end(delivery):
+    content = deliver(delivery)
+
+    with contextlib.closing(delivery.open_image(IMAGE_ID, "squashfs")) as file:
+        delivery.remove(IMAGE_ID, "squashfs", WORKER, nothing)
+        assert read_from(file, 0) == content
+
+
+def test_a_file_that_was_written_anew_is_told_apart(delivery, image_dir):
+    deliver(delivery)
+    os.utime(image_dir / f"{IMAGE_ID}.squashfs", (1_000_000_000, 1_000_000_000))
+
+    with contextlib.closing(delivery.open_image(IMAGE_ID, "squashfs")) as file:
+        assert file.changed == 1_000_000_000
+
+
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_who_closes_an_image_before_its_end_leaves_no_ssh(delivery, sshd, is_begun):
+    deliver(delivery, image_of(30_000_000))
+    wait_until(lambda: not sshd.sessions(), what="the delivery's connection to end")
+
+    file = delivery.open_image(IMAGE_ID, "squashfs")
+    assert sshd.sessions()
+    if is_begun:
+        file.begin_at(0)
+        file.read(1000)
+    file.close()
+
+    assert not [pid for pid in _children() if _name(pid) == "ssh"]
+    wait_until(lambda: not sshd.sessions(), what="the connection to end")
+
+
+def _children():
+    return [
+        int(pid) for task in Path("/proc/self/task").iterdir()
+        for pid in (task / "children").read_text().split()
+    ]  # fmt: skip
+
+
+def _name(pid):
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+
+
+@pytest.mark.parametrize("instead", ["nothing", "link", "pipe"])
+def test_what_is_no_image_is_not_read(delivery, image_dir, sshd, instead):
+    path = image_dir / f"{IMAGE_ID}.squashfs"
+    if instead == "link":
+        path.symlink_to("/etc/passwd")
+    elif instead == "pipe":
+        os.mkfifo(path)
+
+    reason = f"cannot read an image in '{image_dir}', the image directory of system 'cluster' on "
+    with pytest.raises(DeliveryError, match=f"{reason}.*: {IMAGE_ID}.squashfs is not there"):
+        delivery.open_image(IMAGE_ID, "squashfs")
+
+    wait_until(lambda: not sshd.sessions(), what="the connection to end")
+
+
+def test_an_image_that_may_not_be_read_there_is_told(delivery, image_dir):
+    deliver(delivery)
+    os.chown(image_dir / f"{IMAGE_ID}.squashfs", 0, 0)
+
+    with pytest.raises(DeliveryError, match="squashfs: Permission denied"):
+        delivery.open_image(IMAGE_ID, "squashfs")
+
+
+def test_an_image_is_read_from_another_host_where_one_is_down(make_delivery, sshd):
+    down = f"127.0.0.1:{free_port()}"
+    content = deliver(make_delivery())
+    delivery = make_delivery(hosts=(down, sshd.address), every_host=True)
+
+    with contextlib.closing(delivery.open_image(IMAGE_ID, "squashfs")) as file:
+        assert read_from(file, 0) == content
+
+
+def test_an_image_of_a_host_that_cannot_be_reached_is_told(make_delivery):
+    address = f"127.0.0.1:{free_port()}"
+
+    with pytest.raises(DeliveryError, match=f"host '{address}' of system .* Connection refused"):
+        make_delivery(hosts=(address,)).open_image(IMAGE_ID, "squashfs")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_connection_that_breaks_or_falls_silent_ends_the_reading(make_delivery, sshd, number):
+    delivery = make_delivery(options=("-o", "ServerAliveInterval=1"))
+    deliver(delivery, image_of(30_000_000))
+    wait_until(lambda: not sshd.sessions(), what="the delivery's connection to end")
+    with contextlib.closing(delivery.open_image(IMAGE_ID, "squashfs")) as file:
+        met = sshd.sessions()
+        for pid in met:
+            os.kill(pid, number)
+        try:
+            with pytest.raises(DeliveryError, match=r"ssh ended \d+ bytes before the end of an "):
+                read_from(file, 0)
+        finally:
+            for pid in met:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
 def lost():
     raise LeaseLostError("another worker has it")
 

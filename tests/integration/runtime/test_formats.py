@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 import re
 import shutil
 import stat
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
 
+from shifter_imagegw.rules.exports import SAVING
 from tests.integration.runtime.node import ALICE, BOB, IMAGE_ID, host_state, make_setuid_shell
 
 pytestmark = pytest.mark.root
@@ -145,6 +149,29 @@ def test_a_directory_image_is_nobodys_but_the_gateways_and_still_read_inside(nod
 
     assert stat.S_IMODE(image.stat().st_mode) == 0o700
     assert node.run("cat", "/etc/os-release").stdout == "ID=busybox\n"
+
+
+def test_a_directory_image_is_saved_as_the_refusal_to_export_it_says(node):
+    def make(tree):
+        (tree / "data/file").write_text("from the image\n")
+        for path in ["/bin/tar", *_libraries_of("/bin/tar")]:
+            (tree / path[1:]).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, tree / path[1:])
+
+    use(node, "VFS", make)
+
+    # Its shell has a tar of its own.
+    sent = node.shell(f"/bin/{SAVING.partition(' >')[0]} | /bin/busybox base64")
+
+    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(sent))) as saved:
+        assert saved.extractfile("./data/file").read() == b"from the image\n"
+        assert saved.getmember("./bin/sh").linkname == "busybox"
+        assert not [name for name in saved.getnames() if name.startswith("./proc/")]
+
+
+def _libraries_of(program: str) -> list[str]:
+    listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+    return [word for word in listed.split() if word.startswith("/")]
 
 
 def replaced_by_link(image: Path) -> str:

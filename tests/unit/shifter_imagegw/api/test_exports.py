@@ -116,7 +116,9 @@ def test_a_directory_is_no_file(gateway):
 
     refused = export(gateway)
 
-    assert (refused.status_code, "is a directory" in refused.json["error"]) == (400, True)
+    assert refused.status_code == 400
+    assert "docker:app:1 is a directory on mycluster (format VFS)" in refused.json["error"]
+    assert 'save it with "shifter --image=docker:app:1 tar -c ' in refused.json["error"]
 
 
 @pytest.mark.parametrize("instead", ["nothing", "link", "pipe", "directory"])
@@ -136,7 +138,7 @@ def test_what_is_no_image_file_is_not_sent(gateway, image, instead):
     assert "cannot export docker:app:1" in refused.json["error"]
 
 
-def test_images_on_other_hosts_are_said_to_be_there(gateway_with):
+def test_an_image_on_other_hosts_is_asked_for_by_ssh(gateway_with, tmp_path, monkeypatch):
     gateway = gateway_with(
         Platforms={
             "mycluster": {
@@ -145,12 +147,13 @@ def test_images_on_other_hosts_are_said_to_be_there(gateway_with):
         }
     )  # fmt: skip
     gateway.request("POST", "/api/pull/mycluster/docker/app:1/")
-    record = gateway.work()
+    gateway.work()
+    monkeypatch.setenv("PATH", str(tmp_path))
 
     refused = export(gateway)
 
-    assert refused.status_code == 400
-    assert f"is /images/{record.image_id}.squashfs there" in refused.json["error"]
+    assert refused.status_code == 503
+    assert "cannot find the program 'ssh'" in refused.json["error"]
 
 
 def test_head_tells_the_size_and_sends_nothing(gateway, image):
