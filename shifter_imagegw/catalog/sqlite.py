@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from shifter_imagegw.catalog import sqlite_jobs, sqlite_publishing
-from shifter_imagegw.catalog.sqlite_file import IN_FLIGHT_SQL, JOBS_SQL, SqliteFile
+from shifter_imagegw.catalog.sqlite_file import SqliteFile
 from shifter_imagegw.catalog.sqlite_rows import (
     ENDED,
     NOBODYS,
@@ -31,6 +31,7 @@ from shifter_imagegw.catalog.sqlite_rows import (
     require_owner,
     update,
 )
+from shifter_imagegw.catalog.sqlite_schema import IN_FLIGHT_SQL, JOBS_SQL
 from shifter_imagegw.catalog.sqlite_usage import SqliteUsage
 from shifter_imagegw.details import ImageDetails, LayerProgress
 from shifter_imagegw.records import (

@@ -17,8 +17,9 @@ from shifter_imagegw.catalog.copying import (
     StoredRecord,
     at_rest,
 )
-from shifter_imagegw.catalog.sqlite_file import IN_FLIGHT_SQL, SqliteFile
+from shifter_imagegw.catalog.sqlite_file import SqliteFile
 from shifter_imagegw.catalog.sqlite_rows import SELECT, record_of, row_of
+from shifter_imagegw.catalog.sqlite_schema import IN_FLIGHT_SQL
 from shifter_imagegw.errors import CatalogError
 from shifter_imagegw.records import ImageRecord, Lookup, PullState, UsageCount, UsageDay
 

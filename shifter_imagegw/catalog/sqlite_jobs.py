@@ -7,13 +7,13 @@ import dataclasses
 import json
 import sqlite3
 
-from shifter_imagegw.catalog.sqlite_file import IN_FLIGHT_SQL, JOBS_SQL
 from shifter_imagegw.catalog.sqlite_rows import (
     ENDED,
     NOBODYS_SQL,
     by_key,
     require_owner,
 )
+from shifter_imagegw.catalog.sqlite_schema import IN_FLIGHT_SQL, JOBS_SQL
 from shifter_imagegw.details import ImageDetails
 from shifter_imagegw.errors import PullError
 from shifter_imagegw.records import Claim, ImageRecord, PullState

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 import pytest
 
-from shifter_imagegw.catalog import sqlite, sqlite_file
+from shifter_imagegw.catalog import sqlite, sqlite_file, sqlite_schema
 from shifter_imagegw.catalog.sqlite import SqliteCatalog
 from shifter_imagegw.errors import CatalogError
 from shifter_imagegw.records import JobKind, Lookup, NewPull
@@ -133,7 +133,7 @@ def test_a_file_of_a_later_release_is_left_alone(path, catalog, other):
 def version_1(path):
     """A file as the first release made it, with an image and a pull in flight."""
     connection = sqlite3.connect(path, isolation_level=None)
-    connection.executescript(sqlite_file._VERSION_1)
+    connection.executescript(sqlite_schema._VERSION_1)
     names = "system, image_type, pull_tag, state, format, architecture, os, image_id, last_pull"
     for key, state in ((1, "READY"), (2, "PENDING")):
         connection.execute(
@@ -179,8 +179,8 @@ def test_images_of_the_first_release_are_looked_at_shared_and_their_jobs_ended(p
 def test_a_takeover_that_is_cut_off_is_begun_anew(path, monkeypatch):
     version_1(path)
     with monkeypatch.context() as patch:
-        broken = (sqlite_file._VERSION_1, sqlite_file._VERSION_2 + "broken;")
-        patch.setattr(sqlite_file, "_STEPS", broken)
+        broken = (sqlite_schema._VERSION_1, sqlite_schema._VERSION_2 + "broken;")
+        patch.setattr(sqlite_file, "STEPS", broken)
         with pytest.raises(CatalogError):
             SqliteCatalog(path)
 
