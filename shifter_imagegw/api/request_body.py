@@ -7,8 +7,8 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from shifter_imagegw.acl import Acl
 from shifter_imagegw.errors import BadRequestError
-from shifter_imagegw.records import Acl
 from shifter_imagegw.rules import accounts
 
 _HIGHEST_ID = 2**32 - 2  # the last one means "no such user" to the kernel

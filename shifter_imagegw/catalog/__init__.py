@@ -190,7 +190,7 @@ class Catalog(Protocol):
 
         The pull's record becomes the image's, or, where the same id is READY already on that
         system, disappears into the older record, whose last_pull, ACLs and privacy are set anew.
-        Who may read it afterwards is what `records.acl_after_pull` says (the .meta file must say
+        Who may read it afterwards is what `acl.acl_after_pull` says (the .meta file must say
         the same). The tag is moved: taken from every other record of the system and type, added
         to this one. EXPIRED and EXPIRING records of the same content are removed. `details` are
         kept until the image is removed.

@@ -14,11 +14,11 @@ from typing import Any
 
 from bson import ObjectId
 
+from shifter_imagegw.acl import Acl
 from shifter_imagegw.catalog.mongo_tags import tags_of
 from shifter_imagegw.details import LayerProgress
 from shifter_imagegw.records import (
     IN_FLIGHT,
-    Acl,
     ImageRecord,
     Lookup,
     NewPull,

@@ -9,6 +9,7 @@ from typing import Any
 from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError
 
+from shifter_imagegw.acl import acl_of
 from shifter_imagegw.catalog.mongo_documents import (
     ENDED,
     IN_FLIGHT_STATUSES,
@@ -22,7 +23,7 @@ from shifter_imagegw.catalog.mongo_documents import (
 from shifter_imagegw.catalog.mongo_publishing import READY, lease_lost, owned
 from shifter_imagegw.details import ImageDetails
 from shifter_imagegw.errors import PullError
-from shifter_imagegw.records import Claim, ImageRecord, PublishedImage, PullState, acl_of
+from shifter_imagegw.records import Claim, ImageRecord, PublishedImage, PullState
 
 Document = dict[str, Any]
 Images = Collection[Document]

@@ -19,11 +19,12 @@ from pymongo import ReturnDocument
 from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
+from shifter_imagegw.acl import Acl, acl_after_pull
 from shifter_imagegw.catalog import mongo_tags as tags
 from shifter_imagegw.catalog.mongo_connection import UNKEEPABLE
 from shifter_imagegw.catalog.mongo_documents import ENDED, id_of, image_fields, record_of
 from shifter_imagegw.errors import CatalogError, LeaseLostError, PullError
-from shifter_imagegw.records import Acl, Claim, PublishedImage, PullState, acl_after_pull
+from shifter_imagegw.records import Claim, PublishedImage, PullState
 
 Document = dict[str, Any]
 Images = Collection[Document]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import sqlite3
 
+from shifter_imagegw.acl import acl_after_pull
 from shifter_imagegw.catalog.sqlite_rows import (
     ENDED,
     READY_ID,
@@ -17,7 +18,7 @@ from shifter_imagegw.catalog.sqlite_rows import (
     require_owner,
     update,
 )
-from shifter_imagegw.records import Claim, ImageRecord, PublishedImage, PullState, acl_after_pull
+from shifter_imagegw.records import Claim, ImageRecord, PublishedImage, PullState
 
 
 def publish(

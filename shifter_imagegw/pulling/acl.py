@@ -17,12 +17,13 @@ from collections.abc import Mapping
 from shifter_common.errors import InvalidMetadataError
 from shifter_common.metadata import ImageMetadata
 from shifter_imagegw import formats
+from shifter_imagegw.acl import Acl, acl_of, has_meant_owner
 from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.delivery import Delivery
 from shifter_imagegw.errors import PullError
 from shifter_imagegw.pulling.lease import Lease
 from shifter_imagegw.pulling.pull import NO_ACL_IN_METADATA
-from shifter_imagegw.records import Acl, ImageRecord, PullState, acl_of, has_meant_owner
+from shifter_imagegw.records import ImageRecord, PullState
 
 _NOBODY = 0xFFFFFFFE  # the highest uid that the kernel knows: systems give it to no user
 

@@ -17,6 +17,7 @@ from typing import TypeVar
 from shifter_common.errors import ShifterError
 from shifter_common.metadata import ImageMetadata
 from shifter_imagegw import formats, importers
+from shifter_imagegw.acl import Acl, acl_after_pull
 from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.config import GatewayConfig
 from shifter_imagegw.delivery import Delivery, tag_index
@@ -28,7 +29,7 @@ from shifter_imagegw.pulling import registry_origin
 from shifter_imagegw.pulling.lease import Lease
 from shifter_imagegw.pulling.origin import OpenOrigin, Origin, SourceImage
 from shifter_imagegw.pulling.registry_origin import Logins
-from shifter_imagegw.records import Acl, ImageRecord, PublishedImage, PullState, acl_after_pull
+from shifter_imagegw.records import ImageRecord, PublishedImage, PullState
 from shifter_imagegw.registry import BlobCache
 
 log = logging.getLogger(__name__)

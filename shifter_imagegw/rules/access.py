@@ -6,8 +6,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection
 
+from shifter_imagegw.acl import Acl
 from shifter_imagegw.config import GatewayConfig, SystemConfig
-from shifter_imagegw.records import Acl, ImageRecord, JobKind, PullState
+from shifter_imagegw.records import ImageRecord, JobKind, PullState
 from shifter_imagegw.rules.auth import Caller
 
 
@@ -99,7 +100,7 @@ def asked_by(puller: int, lists: Acl) -> Acl:
 def has_acl_and_pullers(record: ImageRecord, asked: Acl) -> bool:
     """Whether a record has the lists that its puller asked for, and else only who pulled it since.
 
-    Those are let in behind them (`records.acl_after_pull`). As a puller's own lists end with the
+    Those are let in behind them (`acl.acl_after_pull`). As a puller's own lists end with the
     puller, no shorter ones of theirs are taken for the beginning of these.
     """
     users, groups = record.user_acl or (), record.group_acl or ()

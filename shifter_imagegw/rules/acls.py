@@ -7,18 +7,11 @@ import dataclasses
 from collections.abc import Callable
 
 from shifter_common.reference import ImageReference
+from shifter_imagegw.acl import Acl, acl_of, has_meant_owner
 from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.config import GatewayConfig, SystemConfig
 from shifter_imagegw.errors import BadRequestError, ImageNotFoundError, NotPermittedError
-from shifter_imagegw.records import (
-    Acl,
-    ImageRecord,
-    JobKind,
-    NewPull,
-    PullState,
-    acl_of,
-    has_meant_owner,
-)
+from shifter_imagegw.records import ImageRecord, JobKind, NewPull, PullState
 from shifter_imagegw.rules import access
 from shifter_imagegw.rules.auth import Caller
 from shifter_imagegw.rules.images import Images

@@ -7,10 +7,11 @@ import dataclasses
 from pathlib import PurePosixPath
 
 from shifter_common.reference import ImageReference
+from shifter_imagegw.acl import Acl
 from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.config import GatewayConfig, SystemConfig
 from shifter_imagegw.errors import BadRequestError, NameTakenError, NotPermittedError
-from shifter_imagegw.records import Acl, ImageRecord, JobKind, NewPull
+from shifter_imagegw.records import ImageRecord, JobKind, NewPull
 from shifter_imagegw.rules import access
 from shifter_imagegw.rules.auth import Caller
 from shifter_imagegw.rules.jobs import Jobs

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from shifter_common.reference import ImageReference
+from shifter_imagegw.acl import Acl
 from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.config import GatewayConfig, SystemConfig
 from shifter_imagegw.credentials import Sealer
@@ -22,7 +23,7 @@ from shifter_imagegw.errors import (
 )
 from shifter_imagegw.login_tries import LoginTries
 from shifter_imagegw.pulling import location
-from shifter_imagegw.records import Acl, ImageRecord, Lookup, NewPull
+from shifter_imagegw.records import ImageRecord, Lookup, NewPull
 from shifter_imagegw.rules import access
 from shifter_imagegw.rules import logins as login_rules
 from shifter_imagegw.rules.acls import AclChanges

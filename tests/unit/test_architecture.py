@@ -61,7 +61,7 @@ CLOSED_ROOMS = {
     "shifter_imagegw/registry": ("shifter_common.errors",),
     "shifter_imagegw/flatten": ("shifter_common.errors",),
     "shifter_imagegw/config": ("shifter_common.metadata", "shifter_imagegw.errors"),
-    "shifter_imagegw/catalog": _rooms("config", "details", "errors", "records"),
+    "shifter_imagegw/catalog": _rooms("acl", "config", "details", "errors", "records"),
     "shifter_imagegw/formats": _rooms("errors", "flatten", "run"),
     "shifter_imagegw/delivery": (
         "shifter_common",

@@ -7,9 +7,10 @@ import threading
 
 import pytest
 
+from shifter_imagegw.acl import has_meant_owner
 from shifter_imagegw.details import BuildStep, ImageDetails, Layer, LayerProgress
 from shifter_imagegw.errors import LeaseLostError, PullError
-from shifter_imagegw.records import JobKind, PullState, has_meant_owner
+from shifter_imagegw.records import JobKind, PullState
 from tests.integration.catalog.test_contract import (
     IMAGE_ID,
     LEASE,

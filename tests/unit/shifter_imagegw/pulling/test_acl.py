@@ -9,12 +9,13 @@ from datetime import timedelta
 import pytest
 
 from shifter_common.metadata import ImageMetadata
+from shifter_imagegw.acl import Acl, acl_of
 from shifter_imagegw.delivery.local import LocalDelivery
 from shifter_imagegw.errors import PullError
 from shifter_imagegw.pulling import acl
 from shifter_imagegw.pulling.acl import common
 from shifter_imagegw.pulling.lease import Lease
-from shifter_imagegw.records import Acl, NewPull, acl_of
+from shifter_imagegw.records import NewPull
 
 IMAGE_ID = "a" * 64
 OWNER, OLD, BOTH, NEW, ADMIN = 1, 2, 3, 4, 5

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from shifter_imagegw.acl import Acl, acl_after_pull
 from shifter_imagegw.config import GroupSource, SystemConfig
-from shifter_imagegw.records import Acl, ImageRecord, PullState, acl_after_pull
+from shifter_imagegw.records import ImageRecord, PullState
 from shifter_imagegw.rules import access
 from shifter_imagegw.rules.auth import Caller
 

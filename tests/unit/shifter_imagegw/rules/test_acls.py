@@ -6,8 +6,9 @@ import dataclasses
 import pytest
 
 from shifter_common.reference import ImageReference
+from shifter_imagegw.acl import Acl
 from shifter_imagegw.errors import BadRequestError, ImageNotFoundError, NotPermittedError
-from shifter_imagegw.records import Acl, JobKind, NewPull, PullState
+from shifter_imagegw.records import JobKind, NewPull, PullState
 from shifter_imagegw.rules.auth import Caller
 
 ALICE = Caller(uid=1001, gid=100, known_name="alice")

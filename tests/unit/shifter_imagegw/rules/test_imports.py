@@ -4,13 +4,14 @@ from __future__ import annotations
 import pytest
 
 from shifter_common.reference import ImageReference
+from shifter_imagegw.acl import Acl
 from shifter_imagegw.errors import (
     BadRequestError,
     ImageNotFoundError,
     NameTakenError,
     NotPermittedError,
 )
-from shifter_imagegw.records import Acl, PullState
+from shifter_imagegw.records import PullState
 from shifter_imagegw.rules.auth import Caller
 from shifter_imagegw.rules.imports import ImportSource
 

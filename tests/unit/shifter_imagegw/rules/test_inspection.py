@@ -4,9 +4,10 @@ from __future__ import annotations
 import pytest
 
 from shifter_common.reference import ImageReference
+from shifter_imagegw.acl import Acl
 from shifter_imagegw.details import BuildStep, ImageDetails, Layer
 from shifter_imagegw.errors import ImageNotFoundError
-from shifter_imagegw.records import Acl, NewPull
+from shifter_imagegw.records import NewPull
 from shifter_imagegw.rules.auth import Caller
 
 ALICE = Caller(uid=1001, gid=100, known_name="alice")

@@ -4,6 +4,7 @@ from __future__ import annotations
 import pytest
 
 from shifter_common.reference import ImageReference
+from shifter_imagegw.acl import Acl
 from shifter_imagegw.errors import (
     ImageNotFoundError,
     JobEndedError,
@@ -14,7 +15,7 @@ from shifter_imagegw.errors import (
     TooManyPullsError,
 )
 from shifter_imagegw.login_tries import LoginTries
-from shifter_imagegw.records import Acl, NewPull, PullState
+from shifter_imagegw.records import NewPull, PullState
 from shifter_imagegw.rules.auth import Caller
 
 ALICE = Caller(uid=1001, gid=100, known_name="alice")

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from shifter_common.reference import ImageReference
+from shifter_imagegw.acl import Acl
 from shifter_imagegw.errors import CatalogError, ImageNotFoundError, NotPermittedError
-from shifter_imagegw.records import Acl
 from shifter_imagegw.rules import lookup_log
 from shifter_imagegw.rules.auth import Caller
 

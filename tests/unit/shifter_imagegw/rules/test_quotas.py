@@ -4,8 +4,9 @@ from __future__ import annotations
 import pytest
 
 from shifter_common.reference import ImageReference
+from shifter_imagegw.acl import Acl
 from shifter_imagegw.errors import NotPermittedError, TooManyPullsError
-from shifter_imagegw.records import Acl, PullState
+from shifter_imagegw.records import PullState
 from shifter_imagegw.rules.auth import Caller
 from shifter_imagegw.rules.imports import ImportSource
 

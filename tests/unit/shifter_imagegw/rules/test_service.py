@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from shifter_common.reference import ImageReference
+from shifter_imagegw.acl import Acl
 from shifter_imagegw.catalog.sqlite import SqliteCatalog
 from shifter_imagegw.errors import (
     BadRequestError,
@@ -17,7 +18,7 @@ from shifter_imagegw.errors import (
     TooManyLoginsError,
 )
 from shifter_imagegw.login_tries import LoginTries
-from shifter_imagegw.records import Acl, NewPull, PullState
+from shifter_imagegw.records import NewPull, PullState
 from shifter_imagegw.rules.auth import Caller
 
 ALICE = Caller(uid=1001, gid=100, known_name="alice")

@@ -6,9 +6,10 @@ import dataclasses
 import pytest
 
 from shifter_common.reference import ImageReference
+from shifter_imagegw.acl import Acl
 from shifter_imagegw.errors import BadRequestError, CatalogError, NotPermittedError
 from shifter_imagegw.operation import usage as noting
-from shifter_imagegw.records import Acl, UsageCount
+from shifter_imagegw.records import UsageCount
 from shifter_imagegw.rules import usage_log
 from shifter_imagegw.rules.auth import Caller
 
