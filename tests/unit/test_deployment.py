@@ -180,7 +180,10 @@ def test_the_image_has_the_packages_that_install_asks_for():
 
 
 def test_quickstart_removes_its_pages_and_nothing_else_below_its_prefix(tmp_path):
-    remove = re.search(r"(?ms)^remove_pages\(\) \{.*?^\}", (ROOT / "quickstart").read_text())
+    functions = re.findall(
+        r"(?ms)^(?:remove|our)_pages\(\) \{.*?^\}", (ROOT / "quickstart").read_text()
+    )
+    remove = "\n".join([*functions, "prefix=$1", "remove_pages"])
     share = tmp_path / "prefix/share"
     ours = completions.write(share)
     pages = (
@@ -199,9 +202,8 @@ def test_quickstart_removes_its_pages_and_nothing_else_below_its_prefix(tmp_path
 
     for _ in range(2):
         subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", f'{remove[0]}\nprefix=$1\nremove_pages', "-",
-             tmp_path / "prefix"], check=True,
-        )  # fmt: skip
+            ["bash", "-euo", "pipefail", "-c", remove, "-", tmp_path / "prefix"], check=True
+        )
 
     assert ours
     left = {str(path.relative_to(share)) for path in share.rglob("*") if not path.is_dir()}

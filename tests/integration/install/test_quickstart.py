@@ -13,6 +13,8 @@ import pytest
 pytestmark = [pytest.mark.root, pytest.mark.registry, pytest.mark.munge]
 
 PLACES = ("/home", "/var", "/usr/local/bin", "/run", "/etc")
+TREES = ("/usr/local/share", "/etc/fish")
+LINKS = Path("/usr/local/bin")
 
 # In the container: the hard link, the symlink and the whiteouts of the demonstration image.
 LOOK_AT_LAYERS = """
@@ -32,6 +34,7 @@ def machine() -> dict[str, object]:
         **{
             place: sorted(name for name in os.listdir(place) if name[-1] != "-") for place in PLACES
         },
+        **{tree: sorted(map(str, Path(tree).rglob("*"))) for tree in TREES},
         **{file: Path(file).read_text() for file in ACCOUNT_FILES if Path(file).exists()},
         "mounts": sorted(Path("/proc/self/mountinfo").read_text().splitlines()),
     }
@@ -90,8 +93,18 @@ def test_quickstart_goes_the_whole_path_and_leaves_nothing(quickstart, unused_pr
     assert (one, link, count) == (other, "hello", "0")
     assert one.endswith(":2")
 
+    pages_and_completions_are_found(unused_prefix)
+    for name in ("shifter", "shifterimg"):
+        (LINKS / name).unlink()
+    (LINKS / "shifter").symlink_to(unused_prefix / "old/shifter")
+    (LINKS / "shifterimg").symlink_to("/nowhere/at/all")
+
     second = quickstart()
     assert second.returncode == 0, second.stdout
+    assert (LINKS / "shifter").readlink() == unused_prefix / "bin/shifter"
+    assert (LINKS / "shifterimg").readlink() == Path("/nowhere/at/all")
+    assert "makes its own: /usr/local/bin/shifterimg\n" in second.stdout
+    (LINKS / "shifterimg").unlink()
     assert "mmdebstrap" not in second.stdout
     assert "shifter-gateway serve" not in second.stdout
 
@@ -112,6 +125,28 @@ def test_quickstart_goes_the_whole_path_and_leaves_nothing(quickstart, unused_pr
     assert not unused_prefix.exists()
     assert processes_of(unused_prefix) == []
     assert not [file for file in backing_files_of_loop_devices() if str(unused_prefix) in file]
+
+
+def pages_and_completions_are_found(prefix):
+    """By those who look for them: man, and a new shell."""
+    page = said("man", "-w", "shifterimg")
+    zsh = said("zsh", "-fc", "autoload compinit && compinit -uD && print $_comps[shifter-admin]")
+    fish = said("fish", "-c", 'complete -C "shifterimg looku"')
+
+    assert os.path.realpath(page) == f"{prefix}/share/man/man1/shifterimg.1"
+    assert zsh == "_shifter-admin"
+    assert fish == "lookup"
+    completions = Path("/usr/local/share/bash-completion/completions")
+    assert (completions / "shifter").resolve().is_relative_to(prefix)
+
+
+def said(*words: str) -> str:
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/nonexistent"}
+    done = subprocess.run(
+        words, capture_output=True, text=True, env=environment, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split("\t")[0].strip()
 
 
 def refuse_to_remove_while_busy(quickstart):
