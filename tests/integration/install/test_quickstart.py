@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -119,7 +121,8 @@ def test_quickstart_goes_the_whole_path_and_leaves_nothing(quickstart, unused_pr
     if "account shifterdemo" in (unused_prefix / "var/quickstart.state").read_text():
         refuse_to_remove_while_busy(quickstart)
 
-    removed = quickstart("--remove")
+    with process_of_a_container("shifter"):
+        removed = quickstart("--remove")
     assert removed.returncode == 0, removed.stdout
     assert machine() == before
     assert not unused_prefix.exists()
@@ -147,6 +150,23 @@ def said(*words: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.split("\t")[0].strip()
+
+
+@contextlib.contextmanager
+def process_of_a_container(account: str) -> Iterator[None]:
+    """Root started it, and whose number it has there is not whose it has here."""
+    within = ["unshare", "--pid", "--fork", "setpriv", f"--reuid={account}", "--pdeathsig=KILL"]
+    running = subprocess.Popen(
+        [*within, "--clear-groups", "sh", "-c", "echo ready; exec sleep 600"],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "ready\n"
+        yield
+    finally:
+        running.kill()
+        running.communicate()
 
 
 def refuse_to_remove_while_busy(quickstart):
