@@ -52,8 +52,9 @@ def _status(
     except (click.Abort, KeyboardInterrupt):
         return _INTERRUPTED
     except click.ClickException as error:
-        words = " ".join(error.format_message().split())  # click spreads choices over lines
-        output.complain(f"{words} ({name} --help shows how)", name)
+        # click spreads choices over lines, begins with a capital and ends with a full stop.
+        words = " ".join(error.format_message().split()).removesuffix(".")
+        output.complain(f"{words[:1].lower()}{words[1:]} ({name} --help shows how)", name)
     except SeveralFailedError as error:
         output.show_errors(error.causes, name)
     except ShifterError as error:

@@ -6,7 +6,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import Any
+from collections.abc import Iterator
+from typing import IO, Any
 
 import click
 
@@ -21,9 +22,22 @@ from shifter_imagegw.commands.index import index
 from shifter_imagegw.commands.migrate import migrate
 from shifter_imagegw.commands.serve import api, serve
 
+_NAME = "shifter-gateway"
+
+
+class _Complaint(click.ClickException):
+    """What failed, in the form that all our programs have."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        _complain(self.message)
+
+
+class _Misuse(_Complaint):
+    exit_code = click.UsageError.exit_code
+
 
 class GatewayGroup(click.Group):
-    """Shows any `ShifterError` the way click shows its own errors, and never a traceback."""
+    """Ends with a sentence on standard error where something fails, and never with a traceback."""
 
     def main(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - click's own
         try:
@@ -38,11 +52,32 @@ class GatewayGroup(click.Group):
             _complain("\n".join(defects.lines(error, os.environ)))
             sys.exit(defects.STATUS)
 
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:  # noqa: ANN401
+        with _in_our_words():
+            return super().make_context(*arguments, **options)
+
     def invoke(self, ctx: click.Context) -> object:
-        try:
+        with _in_our_words():
             return super().invoke(ctx)
-        except ShifterError as error:
-            raise click.ClickException(str(error)) from error
+
+
+@contextlib.contextmanager
+def _in_our_words() -> Iterator[None]:
+    try:
+        yield
+    except ShifterError as error:
+        raise _Complaint(str(error)) from error
+    except click.exceptions.NoArgsIsHelpError:  # which shows the help
+        raise
+    except click.UsageError as error:
+        # click spreads choices over lines, begins with a capital and ends with a full stop.
+        words = " ".join(error.format_message().split()).removesuffix(".")
+        asked = error.ctx.command_path if error.ctx is not None else _NAME
+        raise _Misuse(f"{words[:1].lower()}{words[1:]} ({asked} --help shows how)") from error
+    except _Complaint:
+        raise
+    except click.ClickException as error:
+        raise _Complaint(error.format_message()) from error
 
 
 def _is_written() -> bool:
@@ -63,7 +98,8 @@ def _is_written() -> bool:
 def _complain(text: str) -> None:
     if sys.stderr is not None:  # closed by the caller
         with contextlib.suppress(OSError):
-            print(f"Error: {text}", file=sys.stderr, flush=True)
+            for line in text.splitlines():
+                print(f"{_NAME}: {line}", file=sys.stderr, flush=True)
 
 
 _EXIT_STATUS = """\

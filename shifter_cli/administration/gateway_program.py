@@ -40,8 +40,9 @@ class GatewayProgram:
             return json.loads(done.stdout)
         except ValueError:
             lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-            said = lines[-1].removeprefix("Error: ") if lines else f"exit status {done.returncode}"
-            raise SettingsError(f"{self._shown(arguments)}: {said}") from None
+            said = lines[-1] if lines else f"exit status {done.returncode}"
+            words = said.removeprefix(f"{_NAME}: ")
+            raise SettingsError(f"{self._shown(arguments)}: {words}") from None
 
     def hand_over(self, arguments: Sequence[str]) -> int:
         """Let it do the work on this terminal; its exit status."""

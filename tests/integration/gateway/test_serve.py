@@ -106,7 +106,9 @@ def test_a_second_gateway_on_one_catalog_is_refused(make_gateway):
     answer = run_gateway("serve", "--config", gateway.config_path, "--bind", "127.0.0.1:0")
 
     assert answer.returncode == 1
-    assert answer.stderr.splitlines()[-1].startswith("Error: another gateway is running on catalog")
+    assert answer.stderr.splitlines()[-1].startswith(
+        "shifter-gateway: another gateway is running on catalog"
+    )
 
 
 def test_an_address_in_use_is_one_sentence(make_gateway):
@@ -118,7 +120,7 @@ def test_an_address_in_use_is_one_sentence(make_gateway):
         answer = run_gateway("serve", "--config", gateway.config_path, "--bind", bind)
 
     assert answer.returncode == 1
-    assert answer.stderr == f"Error: cannot listen at '{bind}': Address already in use\n"
+    assert answer.stderr == f"shifter-gateway: cannot listen at '{bind}': Address already in use\n"
 
 
 def test_a_configuration_that_is_wrong_is_one_sentence(tmp_path):
@@ -132,7 +134,7 @@ def test_a_configuration_that_is_wrong_is_one_sentence(tmp_path):
 
     for answer in answers:
         assert answer.returncode == 1
-        assert answer.stderr.startswith(f"Error: {path}: ")
+        assert answer.stderr.startswith(f"shifter-gateway: {path}: ")
         assert len(answer.stderr.splitlines()) == 1
 
 

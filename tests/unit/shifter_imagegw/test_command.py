@@ -10,7 +10,7 @@ import click
 import pytest
 
 from shifter_common.errors import ShifterError
-from shifter_imagegw.command import GatewayGroup
+from shifter_imagegw.command import GatewayGroup, main
 
 START = "import sys; sys.path[:] = {path!r}; from shifter_imagegw.command import main; main()"
 
@@ -38,7 +38,7 @@ def test_a_key_that_could_not_be_printed_is_a_failure():
     done = run(">/dev/full", "key")
 
     assert done.returncode == 1
-    assert done.stderr == "Error: cannot write the output: No space left on device\n"
+    assert done.stderr == "shifter-gateway: cannot write the output: No space left on device\n"
 
 
 @pytest.mark.parametrize(
@@ -58,4 +58,32 @@ def test_each_end_has_a_status_of_its_own(error, status, capsys):
         gateway.main(["end"])
 
     assert ended.value.code == status
-    assert "Error: " in capsys.readouterr().err
+    assert capsys.readouterr().err.startswith("shifter-gateway: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["frob"], "no such command 'frob' (shifter-gateway --help shows how)"),
+        (["gc", "--frob"], "no such option '--frob' (shifter-gateway gc --help shows how)"),
+        (["queue", "--system"], "option '--system' requires an argument "),
+    ],
+    ids=" ".join,
+)
+def test_misuse_is_told_in_a_sentence_that_says_where_help_is(words, said, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(words, prog_name="shifter-gateway")
+
+    shown = capsys.readouterr()
+    assert (ended.value.code, shown.out) == (2, "")
+    assert shown.err.startswith(f"shifter-gateway: {said}")
+    assert shown.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [(), ("config",)], ids=" ".join)
+def test_without_a_command_the_help_is_shown(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(words, prog_name="shifter-gateway")
+
+    assert ended.value.code == 2
+    assert "Usage: shifter-gateway" in capsys.readouterr().err

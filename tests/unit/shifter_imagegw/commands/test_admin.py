@@ -123,7 +123,10 @@ def test_a_system_that_is_not_there_is_said_with_those_that_are(site, command):
     answer = site.run(command, "--system", "other")
 
     assert answer.exit_code == 1
-    assert answer.output == f"Error: there is no system 'other': Platforms has ['{SYSTEM}']\n"
+    assert (
+        answer.output
+        == f"shifter-gateway: there is no system 'other': Platforms has ['{SYSTEM}']\n"
+    )
 
 
 def test_release_ends_the_lease_of_a_worker_that_is_gone(site):
@@ -151,7 +154,7 @@ def test_release_of_nobody_is_refused(site):
     answer = site.run("release", "nobody")
 
     assert answer.exit_code == 1
-    assert answer.output.startswith("Error: no worker 'nobody' has a job")
+    assert answer.output.startswith("shifter-gateway: no worker 'nobody' has a job")
 
 
 def test_orphans_are_listed_and_stay(site):
@@ -265,7 +268,8 @@ def test_a_key_that_cannot_be_written_is_said_in_words(tmp_path):
     answer = CliRunner().invoke(main, ["key", "--write", str(tmp_path / "none/key")])
 
     assert (
-        answer.output == f"Error: cannot write '{tmp_path}/none/key': No such file or directory\n"
+        answer.output
+        == f"shifter-gateway: cannot write '{tmp_path}/none/key': No such file or directory\n"
     )
 
 
@@ -316,7 +320,7 @@ def test_a_check_refuses_what_no_pull_could_do(site, changes, reason):
     answer = site.run("config", "check")
 
     assert answer.exit_code == 1
-    assert answer.output.startswith(f"Error: {site.config_path}: {reason}")
+    assert answer.output.startswith(f"shifter-gateway: {site.config_path}: {reason}")
 
 
 def test_a_check_warns_of_what_is_not_there_yet(site, tmp_path, caplog):
