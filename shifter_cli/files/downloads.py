@@ -169,7 +169,14 @@ def partial_file(target: str, source: Source) -> Iterator[IO[bytes]]:
         if partial.seek(0, os.SEEK_END) > source.size:
             partial.truncate(0)
             partial.seek(0)
-        yield partial
+        _forget_others(folder, name, path)
+        try:
+            yield partial
+        except OSError as error:
+            raise ExportError(
+                f"cannot export to {target!r}: {error.strerror}; what has come is kept, and the "
+                "same command goes on from there"
+            ) from error
 
 
 def _opened(path: str) -> IO[bytes]:
@@ -197,15 +204,24 @@ def _open(path: str, more_flags: int = 0) -> IO[bytes]:
     return open(path, "ab+", opener=lambda path, flags: os.open(path, flags | careful, 0o666))
 
 
+def _forget_others(folder: str, name: str, path: str) -> None:
+    """Remove what tries have left that were for other bytes, and that nobody goes on with."""
+    of_target = re.compile(rf"\.{re.escape(name)}\.[\w-]+\.partial", re.ASCII)
+    for found in filter(of_target.fullmatch, os.listdir(folder)):
+        other = os.path.join(folder, found)
+        with contextlib.suppress(OSError):
+            if other != path:
+                with _opened(other) as opened:
+                    fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    os.unlink(other)
+
+
 def fetch(source: Source, partial: IO[bytes], target: str) -> None:
     """Complete a partial file, and check that it is what it should be."""
-    try:
-        for piece in source.pieces(partial.tell()):
-            partial.write(piece)
-        partial.flush()
-        os.fsync(partial.fileno())
-    except OSError as error:
-        raise ExportError(f"cannot export to {target!r}: {error.strerror}") from error
+    for piece in source.pieces(partial.tell()):
+        partial.write(piece)
+    partial.flush()
+    os.fsync(partial.fileno())
     if source.format == "squashfs" and not _is_whole_squashfs(partial):
         partial.truncate(0)
         raise ExportError(

@@ -72,6 +72,7 @@ def export(
         with contextlib.closing(source):
             _save(session, source, target, display, file_format)
     except KeyboardInterrupt:
+        display.end()
         output.complain("stopped; what has come is kept, and the same command goes on from there")
         raise
     finally:
@@ -86,6 +87,7 @@ def _save(
 ) -> None:
     if file_format == OCI_ARCHIVE:
         _require_squashfs(source)
+        sqfs2tar.require()  # rather than learn that it is missing when all has come
         reference = source.reference
         seen = Inspection.from_wire(reference, session.gateway.inspect(reference))
         _save_archive(source, seen, target, display)
@@ -99,8 +101,10 @@ def _save(
 
 def _target(file: str | None, other_file: str | None, *, force: bool) -> str:
     target = file or other_file
-    if target is None or (file and other_file):
-        raise click.UsageError("say once where to export to: FILE, or - for standard output")
+    if target is None:
+        raise click.UsageError("name a FILE to export to, or - for standard output")
+    if file and other_file:
+        raise click.UsageError("say once where to export to: as FILE, or with --output")
     if target == "-":
         if output.is_terminal(sys.stdout):
             raise click.UsageError("an image is not for a terminal: name a FILE, or pipe it on")
@@ -127,9 +131,17 @@ def _require_squashfs(source: Source) -> None:
 
 def _save_archive(source: Source, seen: Inspection, target: str, display: TransferProgress) -> None:
     if target == "-":
-        with tempfile.NamedTemporaryFile(suffix=".squashfs") as whole:
-            downloads.fetch(source, whole, target)
-            _pack(whole.name, seen, _standard_output(), None, display)
+        try:
+            with tempfile.NamedTemporaryFile(suffix=".squashfs") as whole:
+                downloads.fetch(source, whole, target)
+                _pack(whole.name, seen, _standard_output(), None, display)
+        except BrokenPipeError:  # who reads has read enough
+            raise
+        except OSError as error:
+            raise ExportError(
+                f"cannot export to '-': {error.strerror}; the archive is made in "
+                f"{tempfile.gettempdir()}: where that is full, set TMPDIR to another folder"
+            ) from error
         return
     folder = os.path.dirname(os.path.abspath(target))
     with downloads.partial_file(target, source) as partial:
@@ -151,11 +163,8 @@ def _pack(
     def show(done: int) -> None:
         display.show("PACKING", done)
 
-    try:
-        oci_archive.write(sqfs2tar.pieces(path), seen, out, folder=folder, watch=show)
-        out.flush()
-    except OSError as error:
-        raise ExportError(f"cannot write the archive: {error.strerror}") from error
+    oci_archive.write(sqfs2tar.pieces(path), seen, out, folder=folder, watch=show)
+    out.flush()
 
 
 def _copy(source: Source, out: IO[bytes]) -> None:

@@ -7,7 +7,9 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
+import threading
 
 import pytest
 
@@ -224,6 +226,33 @@ def test_exported_file_is_that_of_the_image(shifterimg, pulled, gateway, tmp_pat
     assert result.stdout.startswith(f"exported docker:{pulled.name} to {target} (")
     image = gateway.image_dir / f"{pulled.image_id}.squashfs"
     assert target.read_bytes() == image.read_bytes()
+
+
+def test_export_that_is_stopped_says_so_in_place_of_how_far_it_was(
+    on_terminal, write_config, tmp_path
+):
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 4096\r\nX-Shifter-Id: abc\r\n\r\nhsqs"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        config = write_config(f"http://127.0.0.1:{server.getsockname()[1]}")
+
+        def stall():
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(answer)
+                while connection.recv(4096):
+                    pass
+
+        stalled = threading.Thread(target=stall)
+        stalled.start()
+        seen = on_terminal(
+            "export", "x:1", str(tmp_path / "x"), config=config, typed="\x03", after="DOWNLOADING"
+        )
+        stalled.join()
+
+    assert seen.code == 130
+    assert "".join(seen.lines) == (
+        "shifterimg: stopped; what has come is kept, and the same command goes on from there"
+    )
 
 
 def test_export_goes_on_where_another_one_ended(shifterimg, pulled, gateway, tmp_path):

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import gzip
 import hashlib
 import io
@@ -164,6 +166,49 @@ def test_rest_of_the_same_image_made_anew_is_not_taken_for_this_one(run, gateway
     gateway.answer_raw(answer(FILE, version='"two-2"'))
     assert run("export", "x:1", str(target)).code == 0
     assert target.read_bytes() == FILE
+    assert files_beside(target) == ["x.squashfs"]
+
+
+def test_nothing_but_rests_for_the_same_file_that_nobody_goes_on_with_is_removed(
+    run, gateway, target
+):
+    others = [".x.squashfs.2.one.partial", ".xxsquashfs.one.partial", "x.squashfs.one.partial"]
+    for name in others:
+        (target.parent / name).write_bytes(b"other")
+    with (target.parent / ".x.squashfs.two.partial").open("wb") as busy:
+        fcntl.flock(busy, fcntl.LOCK_EX)
+        gateway.answer_raw(answer(FILE))
+        assert run("export", "x:1", str(target)).code == 0
+
+    assert files_beside(target) == sorted([*others, ".x.squashfs.two.partial", "x.squashfs"])
+
+
+def test_disk_that_is_full_is_told_with_what_to_do(run, gateway, target, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("shifter_cli.files.downloads.os.fsync", full)
+    gateway.answer_raw(answer(FILE))
+
+    result = run("export", "x:1", str(target))
+
+    assert result.code == 1
+    assert result.stderr == (
+        f"shifterimg: cannot export to '{target}': No space left on device; what has come is kept, "
+        "and the same command goes on from there\n"
+    )
+    assert len(files_beside(target)) == 1
+
+
+def test_archive_is_not_fetched_where_it_cannot_be_made(run, gateway, target, monkeypatch):
+    monkeypatch.setenv("PATH", str(target.parent))
+    gateway.answer_raw(answer(FILE))
+
+    result = run("export", "--format", "oci-archive", "x:1", str(target))
+
+    assert result.code == 1
+    assert "install the package squashfs-tools-ng" in result.stderr
+    assert files_beside(target) == []
 
 
 @pytest.mark.parametrize("version", ['"../../x"', "W/", '""'])
@@ -288,7 +333,7 @@ def test_file_that_is_there_is_replaced_on_request_only(run, gateway, target):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "say once where to export to"),
+        ([], "name a FILE to export to"),
         (["a", "-o", "b"], "say once where to export to"),
         (["/"], "it is a directory"),
         (["--force", "/dev/null"], "it is no regular file"),
