@@ -55,3 +55,11 @@ def make_site(trusted_directory: Path, mock_program: Path) -> Iterator[Callable[
 @pytest.fixture
 def site(make_site: Callable[[Path], mock.Site], sanitized_plugin: Path) -> mock.Site:
     return make_site(sanitized_plugin)
+
+
+@pytest.fixture
+def node(site: mock.Site) -> mock.Site:
+    """A site whose programs succeed, and note how they were called."""
+    site.setup_root(site.log_call())
+    site.unsetup_root(site.log_call())
+    return site

@@ -33,6 +33,9 @@ WITH_IMAGE = {
     "SPANK__SLURM_SPANK_OPTION_shifter_image": f"id:{IMAGE_ID}",
 }
 
+# The prolog and the epilog of a job with an image.
+ENVIRONMENT = {**PROLOG_ENVIRONMENT, **WITH_IMAGE}
+
 
 def submit(*options: tuple[str, str], context: str = "allocator", plugstack: tuple = ()) -> Script:
     """Submission: sbatch and salloc (allocator), or srun (local)."""

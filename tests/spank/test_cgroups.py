@@ -8,12 +8,11 @@ import subprocess
 
 import pytest
 
-from tests.spank.jobs import JOB, PROLOG_ENVIRONMENT, UID, WITH_IMAGE, prolog
+from tests.spank.jobs import ENVIRONMENT, JOB, UID, prolog
 from tests.spank.mock import Script
 
 pytestmark = pytest.mark.root
 
-ENVIRONMENT = {**PROLOG_ENVIRONMENT, **WITH_IMAGE}
 GROUP = f"shifter/uid_{UID}/job_{JOB}"
 
 

@@ -7,13 +7,12 @@ import os
 
 import pytest
 
-from tests.spank.jobs import IMAGE_ID, JOB, PROLOG_ENVIRONMENT, WITH_IMAGE, prolog, submit
+from tests.spank.jobs import ENVIRONMENT, IMAGE_ID, JOB, prolog, submit
 from tests.spank.mock import Script
 
 pytestmark = pytest.mark.root
 
 IMAGE = ("image", "docker:x:1")
-ENVIRONMENT = {**PROLOG_ENVIRONMENT, **WITH_IMAGE}
 ANSWER = f"printf 'SHIFTER_IMAGETYPE=id\\0SHIFTER_IMAGE={IMAGE_ID}\\0'"
 
 GOOD = {

@@ -10,20 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.spank.jobs import JOB, PROLOG_ENVIRONMENT, WITH_IMAGE, epilog, prolog
+from tests.spank.jobs import ENVIRONMENT, JOB, epilog, prolog
 from tests.spank.mock import Script
 
 pytestmark = pytest.mark.root
-
-ENVIRONMENT = {**PROLOG_ENVIRONMENT, **WITH_IMAGE}
-
-
-@pytest.fixture
-def node(site):
-    """A site whose programs succeed, and note how they were called."""
-    site.setup_root(site.log_call())
-    site.unsetup_root(site.log_call())
-    return site
 
 
 def epilog_of_another_job():

@@ -11,7 +11,7 @@ import random
 
 import pytest
 
-from tests.spank.jobs import IMAGE_ID, JOB, PROLOG_ENVIRONMENT, WITH_IMAGE, step
+from tests.spank.jobs import ENVIRONMENT, IMAGE_ID, JOB, WITH_IMAGE, step
 from tests.spank.mock import Script
 
 pytestmark = pytest.mark.root
@@ -80,7 +80,7 @@ def submission_round(fuzz, script, site):
 
 def prolog_round(fuzz, script, site):
     """What a user's job has in the environment of a prolog, and what is in its way."""
-    for name, value in {**PROLOG_ENVIRONMENT, **WITH_IMAGE}.items():
+    for name, value in ENVIRONMENT.items():
         script.add("environ", name, value)
     for name in (*WITH_IMAGE, "SPANK_SHIFTER_VOLUME", "SPANK_SHIFTER_MODULE", "SPANK_SHIFTER_CCM"):
         if fuzz.random.random() < 0.5:

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from tests.spank.jobs import IMAGE_ID, PROLOG_ENVIRONMENT, WITH_IMAGE, prolog, step, submit
+from tests.spank.jobs import ENVIRONMENT, IMAGE_ID, prolog, step, submit
 from tests.spank.mock import Script
 
 pytestmark = pytest.mark.root
@@ -16,7 +16,6 @@ PLACE = (
     *("descriptor", "signal", "children", "umask", "directory", "ids"),
     *("namespace", "privileges"),
 )
-ENVIRONMENT = {**PROLOG_ENVIRONMENT, **WITH_IMAGE}
 OPTIONS = [("image", "docker:x:1"), ("volume", "/a:/b"), ("volume", "/c:/d"), ("module", "m")]
 ALL = ("enable_ccm=1", "enable_sshd=1", "pull_at_submit=1", "setup_timeout=2", "extern_cgroup=1")
 SUBMISSION_ANSWER = f"printf 'SHIFTER_IMAGETYPE=id\\0SHIFTER_IMAGE={IMAGE_ID}\\0'"

@@ -9,20 +9,18 @@ import time
 
 import pytest
 
-from tests.spank.jobs import IMAGE_ID, JOB, PROLOG_ENVIRONMENT, WITH_IMAGE, epilog, prolog
+from tests.spank.jobs import (
+    ENVIRONMENT,
+    IMAGE_ID,
+    JOB,
+    PROLOG_ENVIRONMENT,
+    WITH_IMAGE,
+    epilog,
+    prolog,
+)
 from tests.spank.mock import Script, end_session, started_program
 
 pytestmark = pytest.mark.root
-
-ENVIRONMENT = {**PROLOG_ENVIRONMENT, **WITH_IMAGE}
-
-
-@pytest.fixture
-def node(site):
-    """A site whose programs succeed, and note how they were called."""
-    site.setup_root(site.log_call())
-    site.unsetup_root(site.log_call())
-    return site
 
 
 def kept(site):
