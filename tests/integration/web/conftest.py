@@ -63,14 +63,16 @@ def site(registry, held_registry, munged, tmp_path_factory):
             "WorkingDir": "/data",
             "Labels": {"maintainer": "x" * 300, "url": "javascript:alert(1)"},
         }
-        for number in range(3):
-            blob = layer(("data", os.urandom(3000)))
-            registry.push(f"web/tool{number}:1", [blob], config)
-            assert gateway.wait(f"docker:web/tool{number}:1")["status"] == "READY"
+        names = [f"web/tool{number}:1" for number in range(3)]
+        for name in names:
+            registry.push(name, [layer(("data", os.urandom(3000)))], config)
+            gateway.pull(f"docker:{name}")
         registry.push("web/secret:1", [layer(("data", os.urandom(3000)))])
         for_root = json.dumps({"allowed_uids": "0"})
         assert gateway.wait("docker:web/secret:1", data=for_root)["status"] == "READY"
         assert gateway.wait("docker:web/missing:1")["status"] == "FAILURE"
+        for name in names:
+            assert gateway.wait(f"docker:{name}")["status"] == "READY"
         gateway.lookup("docker:web/tool1:1")
         yield gateway
 
