@@ -49,12 +49,12 @@ class RequestBody:
         self, numbers: str, names: str, kind: str, id_of: Callable[[str], int | None]
     ) -> tuple[int, ...]:
         found = [_number(numbers, item) for item in self._items(numbers, "numbers")]
-        found += [_named(names, item, kind, id_of) for item in self._items(names, "names")]
+        named = tuple(dict.fromkeys(_name(names, item) for item in self._items(names, "names")))
+        _require_few(max(len(set(found)), len(named)), numbers, names, kind)
+        # Only now: a directory service is asked for each.
+        found += [_named(names, name, kind, id_of) for name in named]
         ids = tuple(dict.fromkeys(found))
-        if len(ids) > _MOST_IDS:
-            raise BadRequestError(
-                f"{numbers} and {names} hold {len(ids)} {kind}s, at most {_MOST_IDS} are allowed"
-            )
+        _require_few(len(ids), numbers, names, kind)
         return ids
 
     def _items(self, key: str, kind: str) -> Iterator[object]:
@@ -90,6 +90,13 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
+def _require_few(count: int, numbers: str, names: str, kind: str) -> None:
+    if count > _MOST_IDS:
+        raise BadRequestError(
+            f"{numbers} and {names} hold {count} {kind}s, at most {_MOST_IDS} are allowed"
+        )
+
+
 def _number(key: str, item: object) -> int:
     text = str(item).strip()
     if not (text.isascii() and text.isdecimal() and len(text) < 11 and int(text) <= _HIGHEST_ID):
@@ -97,10 +104,14 @@ def _number(key: str, item: object) -> int:
     return int(text)
 
 
-def _named(key: str, item: object, kind: str, id_of: Callable[[str], int | None]) -> int:
+def _name(key: str, item: object) -> str:
     name = item.strip() if isinstance(item, str) else ""
     if not name or len(name) > _LONGEST_NAME:
         raise BadRequestError(f"{key} must be names with commas between them, not {_shown(item)}")
+    return name
+
+
+def _named(key: str, name: str, kind: str, id_of: Callable[[str], int | None]) -> int:
     number = id_of(name)
     if number is None:
         raise BadRequestError(f"{key}: the gateway knows no {kind} {_shown(name)}")

@@ -48,7 +48,7 @@ def shown_to(record: ImageRecord, caller: Caller, system: SystemConfig) -> Image
     """What `caller` may know of a job that somebody else has asked for.
 
     Whoever asks for the same image shares the pull, and so sees how far it is, but not for whom
-    else it is. What is said of an import may name files of its importer.
+    else it is, nor of which layers. What is said of an import may name files of its importer.
     """
     if not may_see_job(record, caller, system) and record.kind is JobKind.ACL:
         # Whoever pulls an image of this name waits; that there is one is none of their business.
@@ -60,7 +60,9 @@ def shown_to(record: ImageRecord, caller: Caller, system: SystemConfig) -> Image
         record = dataclasses.replace(record, status_message=None)
     if may_read(record, caller, system):
         return record
-    return dataclasses.replace(record, user_acl=(), group_acl=(), private=None, puller=None)
+    return dataclasses.replace(
+        record, user_acl=(), group_acl=(), private=None, puller=None, layers=None
+    )
 
 
 def is_owner(record: ImageRecord, caller: Caller) -> bool:

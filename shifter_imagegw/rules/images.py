@@ -54,7 +54,7 @@ class Images:
     ) -> ImageNotFoundError:
         reference = reference.with_default_tag()
         pull = self._catalog.find_pull(system.name, reference.image_type, reference.tag)
-        if pull is not None and pull.is_in_flight and access.may_read(pull, caller, system):
+        if pull is not None and pull.is_in_flight and access.may_see_job(pull, caller, system):
             return ImageNotFoundError(
                 f"image not found: {reference} is still being "
                 f"{'imported' if pull.is_import else 'pulled'} to {system.name} "

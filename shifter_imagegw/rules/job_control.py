@@ -75,6 +75,7 @@ class JobControl:
         sealed = None
         if job.state is PullState.FAILURE:
             self._jobs.quotas.require_turn(system, caller)
+            self._require_room(system, job, caller)
             # Whoever brings logins shows them for themselves: the image would be another user's.
             if job.kind is JobKind.PULL and access.is_owner(job, caller):
                 sealed = self._seal(ImageReference(job.image_type, job.pull_tag), caller)
@@ -88,6 +89,13 @@ class JobControl:
         is_removal = job.kind is JobKind.REMOVAL
         state = PullState.EXPIRING if is_removal else PullState.PENDING
         return dataclasses.replace(job, state=state, status_message=None)
+
+    def _require_room(self, system: SystemConfig, job: ImageRecord, caller: Caller) -> None:
+        """As for a new pull or import: other images may have come since."""
+        if job.kind in (JobKind.PULL, JobKind.IMPORT):
+            ready = self._catalog.find_ready(system.name, job.image_type, job.pull_tag)
+            is_here = ready is not None and access.may_read(ready, caller, system)
+            self._jobs.quotas.require_room(system, caller, is_new=not is_here)
 
     def _require_still_permitted(
         self, system: SystemConfig, job: ImageRecord, caller: Caller, noun: str

@@ -65,9 +65,12 @@ class Jobs:
             return None
         return job
 
-    def is_told(self, job: ImageRecord, caller: Caller, *, with_logins: bool = False) -> bool:
-        """Whether the job as it stands answers `caller`: it is under way, or failed just now."""
-        return job.is_in_flight or self._is_news(job, caller, with_logins)
+    def is_told(self, job: ImageRecord, caller: Caller, *, is_others: bool = False) -> bool:
+        """Whether the job as it stands answers `caller`: it is under way, or failed just now.
+
+        What `is_others` alone answers nobody else once it has failed.
+        """
+        return job.is_in_flight or self._is_news(job, caller, is_others)
 
     def nudge(self, system: SystemConfig) -> None:
         """Tell the workers of a system that there is a job."""
@@ -110,13 +113,12 @@ class Jobs:
         oldest = max(self._config.pull_update_timeout, FAILURE_IS_NEWS)
         self._catalog.purge_failures(self._clock() - oldest.total_seconds())
 
-    def _is_news(self, job: ImageRecord, caller: Caller, with_logins: bool) -> bool:
+    def _is_news(self, job: ImageRecord, caller: Caller, is_others: bool) -> bool:
         """Whether a job has failed and the caller does not know yet."""
         return (
             job.state is PullState.FAILURE
             and job.image_id is None  # else it was a removal that failed
-            # What others met says nothing about who brings logins of their own.
-            and (job.puller == caller.uid or not with_logins)
+            and (job.puller == caller.uid or not is_others)
             and self._is_new(job)
             and self._catalog.tell_failure(job, caller.uid)
         )

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import logging
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,8 +48,8 @@ log = logging.getLogger(__name__)
 
 _TIMEOUT = (5.0, 15.0)  # seconds to connect, and between two packets: somebody waits
 _ATTEMPTS = 2
-# A registry that hangs must leave threads for all who ask nothing of it.
-_MOST_QUESTIONS = 3  # of each process
+# A registry that hangs must leave threads for all who ask nothing of it; a user, turns for others.
+_MOST_QUESTIONS, _MOST_EACH = 3, 2  # of each process
 _WAIT_SECONDS = 2.0
 
 _LONGEST_LOCATION = 300
@@ -105,7 +106,7 @@ class Registries:
         self._config = config
         self._urls = {name: place.url for name, place in config.locations.items()}
         self._tries = tries
-        self._turns = threading.BoundedSemaphore(_MOST_QUESTIONS)
+        self._turns = _Turns()
 
     def tags(
         self, reference: ImageReference, caller: Caller, *, last: str | None, limit: int
@@ -118,7 +119,7 @@ class Registries:
             repository = _repository_of(source.name)
         except InvalidNameError as error:
             raise BadRequestError(str(error)) from error
-        with self._asking(source.hint), self._client(source, caller) as client:
+        with self._asking(caller, source.hint), self._client(source, caller) as client:
             page = list_tags(client, repository, last=last, limit=limit)
         return Tags(location=source.location, page=page)
 
@@ -130,7 +131,7 @@ class Registries:
         except InvalidNameError as error:
             raise BadRequestError(str(error)) from error
         platform = Platform.parse(system.platform) if system.platform else Platform.host()
-        with self._asking(source.hint), self._client(source, caller) as client:
+        with self._asking(caller, source.hint), self._client(source, caller) as client:
             image = client.resolve(name, platform)
         return Upstream(location=source.location, digest=image.digest)
 
@@ -150,7 +151,7 @@ class Registries:
             )
         place, credentials = self._config.locations[name], _credentials(login)
         try:
-            with self._tries.one(caller.uid), self._asking():
+            with self._tries.one(caller.uid), self._asking(caller):
                 is_verified = check_login(_endpoint(place), credentials, timeout=_TIMEOUT)
         except GatewayError as error:
             log.info("login not accepted location=%s uid=%d reason=%s", name, caller.uid, error)
@@ -181,20 +182,47 @@ class Registries:
         )
 
     @contextlib.contextmanager
-    def _asking(self, hint: str = "") -> Iterator[None]:
+    def _asking(self, caller: Caller, hint: str = "") -> Iterator[None]:
         """Ask a registry in the body; what it refuses is refused to the caller."""
-        if not self._turns.acquire(timeout=_WAIT_SECONDS):
-            raise TooManyQuestionsError("others are asking registries just now: try again")
         try:
-            yield
+            with self._turns.one(caller.uid):
+                yield
         except (RegistryNotPermittedError, CredentialsNotSentError) as error:
             raise NotPermittedError(str(error)) from error
         except ManifestNotFoundError as error:
             raise ImageNotFoundError(f"{error}; {hint}" if hint else str(error)) from error
         except RegistryError as error:
             raise RegistryUnusableError(str(error)) from error
+
+
+class _Turns:
+    """Who is asking registries, in this process."""
+
+    def __init__(self) -> None:
+        self._free = threading.BoundedSemaphore(_MOST_QUESTIONS)
+        self._users: Counter[int] = Counter()
+        self._counting = threading.Lock()
+
+    @contextlib.contextmanager
+    def one(self, uid: int) -> Iterator[None]:
+        with self._counting:
+            if self._users[uid] >= _MOST_EACH:  # not waited for, which would take a thread
+                raise TooManyQuestionsError(
+                    "you are asking registries already: wait for their answers, and try again"
+                )
+            self._users[uid] += 1
+        try:
+            if not self._free.acquire(timeout=_WAIT_SECONDS):
+                raise TooManyQuestionsError("others are asking registries just now: try again")
+            try:
+                yield
+            finally:
+                self._free.release()
         finally:
-            self._turns.release()
+            with self._counting:
+                self._users[uid] -= 1
+                if not self._users[uid]:
+                    del self._users[uid]
 
 
 def _repository_of(name: str) -> str:

@@ -193,11 +193,13 @@ class Service:
         if ready is not None and not self._needs_pull(ready, reference, system, caller, asked):
             return ready
         logins = self._usable_logins(reference, caller)
-        with_own_logins = bool(logins) and under_way is not None and under_way.puller != puller
-        if under_way is not None and self._jobs.is_told(
-            under_way, caller, with_logins=with_own_logins
-        ):
-            return access.shown_to(under_way, caller, system)
+        if under_way is not None:
+            # What others met says nothing about who brings logins of their own, and what they met
+            # with theirs is not for everybody to know.
+            says_nothing = bool(logins) or not access.may_read(under_way, caller, system)
+            is_others = says_nothing and under_way.puller != puller
+            if self._jobs.is_told(under_way, caller, is_others=is_others):
+                return access.shown_to(under_way, caller, system)
         is_here = ready is not None and access.may_read(ready, caller, system)
         self._jobs.quotas.require_room(system, caller, is_new=not is_here)
         new = NewPull(

@@ -190,6 +190,7 @@ def test_lists_of_who_may_read_are_understood(gateway, body, users, groups):
         ('{"allowed_uids": "5", "allowed_uids": "6"}', "holds 'allowed_uids' more than once"),
         ('{"a": {"b": 1, "b": 2}}', "holds 'b' more than once"),
         ('{"allowed_gids": ' + "9" * 5000 + "}", "the request's body is not JSON"),
+        (json.dumps({"allowed_users": [f"no{i}" for i in range(1001)]}), "hold 1001 users"),
         ('{"allowed_users": "root,nosuchuser"}', "the gateway knows no user 'nosuchuser'"),
         ('{"allowed_groups": ["nosuchgroup"]}', "the gateway knows no group 'nosuchgroup'"),
         ('{"allowed_users": "root,"}', "allowed_users must be names with commas between them"),

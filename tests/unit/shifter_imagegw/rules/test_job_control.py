@@ -248,6 +248,21 @@ def test_a_user_repeats_no_more_than_they_may_have_in_the_queue(gateway_with):
         requeue(gateway)
 
 
+def test_a_user_gets_no_more_images_by_repeating_pulls(gateway_with):
+    gateway = gateway_with(MaxImagesPerUser=1)
+    pull(gateway)
+    gateway.work_badly("no")
+    pull(gateway, tag="b:1")
+    gateway.work()
+
+    with pytest.raises(NotPermittedError, match="you have 1 image on mycluster"):
+        requeue(gateway)
+    gateway.service.expire(gateway.system, ImageReference("docker", "b:1"), ALICE)
+    gateway.catalog.finish_expire(gateway.claim())
+
+    assert requeue(gateway).state is PullState.PENDING
+
+
 def test_who_may_not_import_any_more_repeats_no_import(gateway):
     importing(gateway)
     gateway.work_badly("no")

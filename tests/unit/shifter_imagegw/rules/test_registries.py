@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 from __future__ import annotations
 
+import contextlib
 import threading
 
 import pytest
@@ -51,9 +52,9 @@ def log_in(gateway, caller=ALICE, where="otherreg"):
     return gateway.service.registries.log_in(where, caller).to_wire()
 
 
-def tags(gateway, name, *, image_type="docker", last=None):
+def tags(gateway, name, *, image_type="docker", last=None, caller=ALICE):
     reference = ImageReference(image_type, name)
-    return gateway.service.registries.tags(reference, ALICE, last=last, limit=5)
+    return gateway.service.registries.tags(reference, caller, last=last, limit=5)
 
 
 def test_a_login_goes_to_the_location_that_it_is_for(gateway, asked):
@@ -153,7 +154,9 @@ def test_the_password_is_in_no_log_and_no_error(gateway, asked, caplog):
     assert "secret" not in caplog.text + str(refusal.value) + repr(ALICE)
 
 
-def test_a_registry_that_hangs_takes_few_threads(gateway, monkeypatch):
+@pytest.fixture
+def hanging_registry(gateway, monkeypatch):
+    """Have callers ask for tags, all at once, until the end of the body."""
     hang, begun = threading.Event(), threading.Semaphore(0)
 
     def hanging(*_args, **_options):
@@ -163,17 +166,44 @@ def test_a_registry_that_hangs_takes_few_threads(gateway, monkeypatch):
 
     monkeypatch.setattr(registries, "list_tags", hanging)
     monkeypatch.setattr(registries, "_WAIT_SECONDS", 0.0)
-    threads = [threading.Thread(target=tags, args=(gateway, "app")) for _ in range(3)]
-    try:
-        for thread in threads:
-            thread.start()
-            assert begun.acquire(timeout=20)
-        with pytest.raises(TooManyQuestionsError):
+
+    @contextlib.contextmanager
+    def asked_by(*callers):
+        def ask(caller):
+            return threading.Thread(target=tags, args=(gateway, "app"), kwargs={"caller": caller})
+
+        hang.clear()
+        threads = [ask(caller) for caller in callers]
+        try:
+            for thread in threads:
+                thread.start()
+                assert begun.acquire(timeout=20)
+            yield
+        finally:
+            hang.set()
+            for thread in threads:
+                thread.join()
+
+    return asked_by
+
+
+def test_a_registry_that_hangs_takes_few_threads(gateway, hanging_registry):
+    with (
+        hanging_registry(ALICE, ALICE, BOB),
+        pytest.raises(TooManyQuestionsError, match="others are asking"),
+    ):
+        tags(gateway, "app", caller=BOB)
+
+    assert tags(gateway, "app").page.tags == ()
+
+
+def test_nobody_takes_all_turns_and_nobody_waits_for_ones_own(gateway, hanging_registry):
+    with hanging_registry(ALICE, ALICE):
+        with pytest.raises(TooManyQuestionsError, match="you are asking registries already"):
             tags(gateway, "app")
-    finally:
-        hang.set()
-        for thread in threads:
-            thread.join()
+        with hanging_registry(BOB):
+            pass
+
     assert tags(gateway, "app").page.tags == ()
 
 

@@ -9,6 +9,7 @@ import pytest
 from shifter_common.reference import ImageReference
 from shifter_imagegw.acl import Acl
 from shifter_imagegw.catalog.sqlite import SqliteCatalog
+from shifter_imagegw.details import LayerProgress
 from shifter_imagegw.errors import (
     BadRequestError,
     CatalogError,
@@ -323,6 +324,39 @@ def test_who_brings_logins_is_not_told_of_the_failure_of_others(gateway):
     started = pull(gateway, login)
 
     assert (started.state, started.puller) == (PullState.INIT, 1002)
+
+
+def test_what_others_met_with_their_logins_is_told_to_nobody_else(gateway):
+    """It names their account at the registry."""
+    login = Caller(uid=1002, gid=100, known_name="bob", credentials={"default": "bob:secret"})
+    for caller in (login, ALICE):
+        pull(gateway, caller)
+    gateway.work_badly("the token server gives no token for user 'bob'")
+
+    started = pull(gateway, ALICE)
+
+    assert (started.state, started.puller) == (PullState.INIT, 1001)
+    assert pull(gateway, login).status_message == "the token server gives no token for user 'bob'"
+
+
+def test_layers_of_what_may_be_private_are_shown_to_who_may_read_it(gateway):
+    login = Caller(uid=1002, gid=100, known_name="bob", credentials={"default": "bob:secret"})
+    pull(gateway, login)
+    layers = [LayerProgress("sha256:a", 10, 4)]
+    gateway.catalog.report(gateway.claim(), PullState.PULLING, "Pulling layers", layers=layers)
+
+    shown = [pull(gateway, caller) for caller in (login, ADMIN, ALICE)]
+
+    assert [record.layers and len(record.layers) for record in shown] == [1, 1, None]
+    assert {record.status_message for record in shown} == {"Pulling layers"}
+
+
+def test_a_change_of_lists_betrays_no_image_that_is_not_for_the_caller(gateway):
+    ready(gateway, ALICE, Acl(users=(1001,)))
+    gateway.service.acls.change(gateway.system, docker("app:1"), ALICE, Acl(), public=True)
+
+    with pytest.raises(ImageNotFoundError, match="or is not for you"):
+        lookup(gateway, BOB)
 
 
 def test_two_who_bring_logins_both_hear_of_their_failures_whoever_asks_first(gateway):
