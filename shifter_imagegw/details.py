@@ -56,6 +56,7 @@ class ImageDetails:
 
     created: str | None = None
     author: str | None = None
+    user: str | None = None  # whom other engines run its program as
     layers: tuple[Layer, ...] | None = None
     history: tuple[BuildStep, ...] | None = None
     is_cut: bool = False  # there was more than is kept
@@ -67,6 +68,7 @@ class ImageDetails:
         *,
         created: str | None,
         author: str | None,
+        user: str | None = None,
         layers: Iterable[Layer] | None,
         history: Iterable[BuildStep],
     ) -> ImageDetails:
@@ -90,6 +92,7 @@ class ImageDetails:
         return cls(
             created=scissors.cut(created, _LONGEST_WORD) if created else None,
             author=scissors.cut(author, _LONGEST_TEXT) if author else None,
+            user=scissors.whole(user, _LONGEST_WORD) if user else None,
             layers=known,
             history=tuple(steps) or None,
             is_cut=scissors.were_used,
@@ -130,6 +133,10 @@ class _Scissors:
             return text
         self.were_used = True
         return text[: longest - 1] + "…"
+
+    def whole(self, text: str, longest: int) -> str | None:
+        """A text of which a part would mean something else."""
+        return text if self.cut(text, longest) == text else None
 
     def first(self, items: Iterable[Any], most: int) -> list[Any]:
         found = list(items)

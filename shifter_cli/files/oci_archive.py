@@ -77,6 +77,7 @@ def _config(seen: Inspection, diff_id: str) -> dict[str, Any]:
         "Entrypoint": seen.texts("ENTRY"),
         "Cmd": seen.texts("CMD"),
         "WorkingDir": seen.text("WORKDIR"),
+        "User": seen.text("user"),
         "Labels": dict(seen.record.labels),
     }
     steps = [

@@ -58,7 +58,7 @@ def export(
 
     FILE appears when it is complete. What breaks off is kept beside it, and the same command goes
     on from there. - is standard output. An OCI archive keeps variables, entrypoint, command,
-    directory, labels and history; making it needs sqfs2tar (package squashfs-tools-ng) here.
+    directory, user, labels and history; making it needs sqfs2tar (package squashfs-tools-ng) here.
     """
     target = _target(file, other_file, force=force)
     reference = session.reference(image)

@@ -32,6 +32,7 @@ class SourceImage:
         return ImageDetails.bounded(
             created=config.created,
             author=config.author,
+            user=config.user,
             layers=self.layers,
             history=(
                 BuildStep(step.created, step.created_by, step.comment, step.empty_layer)

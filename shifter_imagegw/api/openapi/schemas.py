@@ -93,6 +93,7 @@ _INSPECTED: Schema = {
     "path": {"type": "string", "description": "Of the image file, as nodes see it."},
     "created": _TEXT_OR_NULL | {"description": "As the image's config says."},
     "author": _TEXT_OR_NULL,
+    "user": _TEXT_OR_NULL | {"description": "Whom other engines run its program as."},
     "layers": {
         "type": ["array", "null"],
         "items": _object(

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.registry, pytest.mark.munge]
 
 CONFIG = {
     "Env": ["PATH=/usr/bin:/bin", "A=b c"], "Entrypoint": ["/bin/sh", "-c"], "Cmd": ["echo hi"],
-    "WorkingDir": "/data", "Labels": {"org.example.version": "1.2"},
+    "WorkingDir": "/data", "User": "7:8", "Labels": {"org.example.version": "1.2"},
 }  # fmt: skip
 
 
@@ -287,9 +287,10 @@ def test_exported_archive_is_pushed_and_pulled_again(
 
     def fields(name):
         wire = json.loads(shifterimg("inspect", "--json", name).stdout)
-        return [wire[key] for key in ("ENV", "ENTRY", "CMD", "WORKDIR", "LABELS", "arch")]
+        return [wire[key] for key in ("ENV", "ENTRY", "CMD", "WORKDIR", "user", "LABELS", "arch")]
 
     assert fields("modes/copied:1") == fields(pulled.name)
+    assert "7:8" in fields(pulled.name)
     steps = shifterimg("inspect", "--field", "history", "modes/copied:1").stdout
     assert f"shifterimg export docker:{pulled.name}" in steps
 

@@ -18,7 +18,7 @@ from tests.integration.conftest import require_program
 WIRE = {
     "ENV": ["PATH=/bin", "WORDS=a b"], "ENTRY": ["/bin/sh", "-c"], "CMD": ["true"],
     "WORKDIR": "/data", "LABELS": {"org.example.version": "2"}, "arch": "amd64", "os": "linux",
-    "created": "2026-11-01T10:00:00Z", "author": "Eve",
+    "created": "2026-11-01T10:00:00Z", "author": "Eve", "user": "7:8",
     "history": [
         {"created": "2026-10-31T09:00:00Z", "created_by": "ADD files", "empty_layer": False},
         {"created": None, "created_by": "ENV WORDS", "empty_layer": True},
@@ -65,7 +65,7 @@ def test_other_tools_read_what_starts_and_of_what_it_was_made(archive):
 
     assert config["config"] == {
         "Env": ["PATH=/bin", "WORDS=a b"], "Entrypoint": ["/bin/sh", "-c"], "Cmd": ["true"],
-        "WorkingDir": "/data", "Labels": {"org.example.version": "2"},
+        "WorkingDir": "/data", "User": "7:8", "Labels": {"org.example.version": "2"},
     }  # fmt: skip
     assert (config["author"], config["created"]) == ("Eve", "2026-11-01T10:00:00Z")
     assert [step["created_by"] for step in config["history"][:2]] == ["ADD files", "ENV WORDS"]

@@ -10,8 +10,8 @@ LAYER = Layer("sha256:" + "a" * 64, 5, "application/vnd.oci.image.layer.v1.tar+g
 
 
 def details(**changes):
-    told = {"created": "2026", "author": "a", "layers": [LAYER], "history": [STEP]} | changes
-    return ImageDetails.bounded(**told)
+    told = {"created": "2026", "author": "a", "user": "7:8", "layers": [LAYER], "history": [STEP]}
+    return ImageDetails.bounded(**(told | changes))
 
 
 def test_what_an_image_says_is_kept_as_it_is():
@@ -19,10 +19,15 @@ def test_what_an_image_says_is_kept_as_it_is():
 
     assert kept == details()
     assert (kept.layers, kept.history, kept.is_cut) == ((LAYER,), (STEP,), False)
+    assert kept.user == "7:8"
+
+
+def test_a_part_of_a_users_name_is_taken_for_no_user():
+    assert details(user="u" * 200).user is None
 
 
 def test_what_an_image_does_not_say_is_not_known():
-    kept = details(created=None, author=None, layers=None, history=[])
+    kept = details(created=None, author=None, user=None, layers=None, history=[])
 
     assert kept == ImageDetails()
 
@@ -36,8 +41,9 @@ def test_what_an_image_does_not_say_is_not_known():
         {"layers": [Layer(LAYER.digest, 1, "m" * 10**6)] * 1024},
         {"author": "a" * 10**6},
         {"created": "c" * 10**6},
+        {"user": "u" * 10**6},
     ],
-    ids=["steps", "long steps", "layers", "media types", "author", "created"],
+    ids=["steps", "long steps", "layers", "media types", "author", "created", "user"],
 )
 def test_no_image_takes_more_than_its_share_and_what_is_cut_is_said_to_be(hostile):
     kept = details(**hostile)
