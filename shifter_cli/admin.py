@@ -64,6 +64,7 @@ class Program(SectionedGroup, AdminGroup):
     cls=Program, invoke_without_command=True, epilog=_EXAMPLES,
     context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
+@program.version_option
 @click.pass_context
 def shifter_admin(ctx: click.Context) -> None:
     """Check Shifter on a node or a gateway, look after its images, prepare its modules."""

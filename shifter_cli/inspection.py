@@ -204,7 +204,7 @@ def _layers(rows: Sequence[Mapping[str, object]]) -> list[str]:
     for row in rows:
         digest, size = str(row.get("digest", "")), row.get("size")
         amount = output.bytes_text(size) if isinstance(size, int) else "-"
-        kind = str(row.get("media_type") or "").rpartition("layer.")[2]
+        kind = "".join(str(row.get("media_type") or "").partition("tar")[1:])
         lines.append(f"  {digest[:_SHORT_DIGEST]}  {amount:>9}  {kind}".rstrip())
     return lines
 

@@ -18,9 +18,15 @@ from shifter_cli.completion import QUESTION
 from shifter_cli.errors import SeveralFailedError
 from shifter_common import defects
 from shifter_common.errors import ShifterError
+from shifter_runtime import VERSION
 
 _FAILED = 1
 _INTERRUPTED = 130  # as shells say for SIGINT
+
+
+version_option = click.version_option(
+    VERSION, message="%(prog)s %(version)s", help="Show the version and exit."
+)
 
 
 def run(
@@ -52,9 +58,7 @@ def _status(
     except (click.Abort, KeyboardInterrupt):
         return _INTERRUPTED
     except click.ClickException as error:
-        # click spreads choices over lines, begins with a capital and ends with a full stop.
-        words = " ".join(error.format_message().split()).removesuffix(".")
-        output.complain(f"{words[:1].lower()}{words[1:]} ({name} --help shows how)", name)
+        output.complain(_misuse(error, name), name)
     except SeveralFailedError as error:
         output.show_errors(error.causes, name)
     except ShifterError as error:
@@ -65,6 +69,16 @@ def _status(
         output.complain("\n".join(defects.lines(error, os.environ)), name)
         return defects.STATUS
     return _FAILED
+
+
+def _misuse(error: click.ClickException, name: str) -> str:
+    """What click says of a command line, as one sentence like ours."""
+    # click spreads choices over lines, begins with a capital and ends with a full stop.
+    words = " ".join(error.format_message().split())
+    words = words.removesuffix(".").replace(". Did you mean", "; did you mean")
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    command = name if context is None else context.command_path
+    return f"{words[:1].lower()}{words[1:]} ({command} --help shows how)"
 
 
 def _let_go(stream: TextIO | None) -> None:

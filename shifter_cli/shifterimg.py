@@ -79,8 +79,16 @@ class ModeGroup(SectionedGroup):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] == "help":  # as `help`, or as `help pull`
+            args = [*args[1:2], "--help"]
+        if args[0] == "--help":
+            click.echo(ctx.get_help())
+            ctx.exit()
         if args[0] not in self.list_commands(ctx):
-            raise click.UsageError(f"no such mode: {args[0]!r}; {self._known(ctx)}", ctx)
+            from shifter_cli import habits
+
+            hint = habits.of_mode(args[0], self.list_commands(ctx)) or self._known(ctx)
+            raise click.UsageError(f"no such mode: {args[0]!r}; {hint}", ctx)
         return super().resolve_command(ctx, args)
 
     def require_mode(self, ctx: click.Context) -> None:
@@ -106,6 +114,7 @@ def _set_config(ctx: click.Context, _: click.Parameter, value: str | None) -> No
 @options.verbose_option
 @options.access_options
 @click.option("--config", hidden=True, expose_value=False, callback=_set_config)
+@program.version_option
 @click.pass_context
 def shifterimg(ctx: click.Context) -> None:
     """Fetch container images for this cluster, list them, find one.

@@ -28,7 +28,8 @@ _OPTIONS = {
     "name": "containers have no names: one ends with its program",
 }
 _COMMANDS = ("run", "exec", "shell", "start", "instance")
-_COMMANDS_OF_IMAGES = ("pull", "images", "login", "import", "lookup")
+_COMMANDS_OF_IMAGES = ("pull", "images", "login", "import", "lookup", "inspect", "rm", "search")
+_QUESTIONS = {"help": "write shifter --help", "version": "write shifter --version"}
 _EXAMPLE = "--image=docker:NAME:TAG"
 
 
@@ -44,4 +45,8 @@ def without_image(command: list[str]) -> str:
         return f"'{first}' is no word of shifter's: write shifter {_EXAMPLE} COMMAND"
     if first in _COMMANDS_OF_IMAGES:
         return f"images are the business of another command: shifterimg {first}"
+    if first in _QUESTIONS:
+        return _QUESTIONS[first]
+    if ":" in first and not first.startswith(("-", "/")):
+        return f"if {first!r} is one, write shifter --image={first} COMMAND"
     return f"write {_EXAMPLE}"

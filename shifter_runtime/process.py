@@ -97,11 +97,13 @@ def replace(command: list[str], environment: dict[str, str], *, ignored: str) ->
 def _execute(command: list[str], environment: dict[str, str]) -> str:
     """Try every place where the program may be; the reason why none would do.
 
-    From -v or -w, as others have them, a volume or a directory comes to stand here.
+    From -v, -w or --writable, a volume, a directory or a size comes to stand here.
     """
     reason = "No such file or directory"
     if ":/" in command[0]:
         reason += " (if this is a volume: -V or --volume; -v is --verbose)"
+    elif command[0][:-1].isdecimal() and command[0][-1] in "KMGTkmgt":
+        reason += f" (if this is a size: --writable={command[0]})"
     for path in _candidates(command[0], environment.get("PATH", _DEFAULT_PATH)):
         try:
             os.execve(path, command, environment)

@@ -88,8 +88,13 @@ def images(
     )
     if session.as_json:
         output.show_json([record.wire for record in image_list.records_of(rows)])
+    elif not rows and output.is_terminal(sys.stdout):
+        output.complain("there is no such image; shifterimg pull IMAGE fetches one")
     elif not long:
-        output.say_lines(image_list.lines(rows))
+        lines = image_list.lines(rows)
+        if output.is_terminal(sys.stdout):  # blanks at the end would go on in an empty line
+            lines = [line.rstrip() for line in lines]
+        output.say_lines(lines)
     elif output.is_terminal(sys.stdout):
         columns = shutil.get_terminal_size().columns
         output.say_lines(image_list.terminal_lines(rows, columns))

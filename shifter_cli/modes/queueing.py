@@ -55,6 +55,8 @@ def queue(session: Session, *, mine: bool, watch: bool) -> None:
             output.show_json([job.wire for job in jobs])
         else:
             is_terminal = output.is_terminal(sys.stdout)
+            if not jobs and is_terminal:
+                output.complain("nothing is being pulled, imported or removed")
             columns = shutil.get_terminal_size().columns if is_terminal else None
             output.say_lines(queue_lines.lines(jobs, time.time(), columns))
         return

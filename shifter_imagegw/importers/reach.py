@@ -217,6 +217,6 @@ def _failure(shown: str, error: OSError) -> PullError:
     if error.errno == errno.EACCES:
         return PullError(
             f"cannot import {shown}: no permission to read it on the gateway's host as user"
-            f" {os.geteuid()}"
+            f" {os.geteuid()}: let everybody read it (chmod), or put it where they can"
         )
     return PullError(f"cannot import {shown}: {error.strerror} (on the gateway's host)")

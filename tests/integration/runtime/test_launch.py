@@ -84,6 +84,10 @@ def test_a_program_without_its_loader_is_told_apart_from_a_missing_one(node):
             "/home/alice:/data: No such file or directory "
             "(if this is a volume: -V or --volume; -v is --verbose)",
         ),
+        (
+            ("--writable", "20M", "pwd"),
+            "20M: No such file or directory (if this is a size: --writable=20M)",
+        ),
     ],
 )
 def test_a_value_in_the_place_of_the_program_is_told_how_it_is_given(node, words, said):

@@ -14,6 +14,7 @@ import pytest
 from shifter_cli import shifterimg
 from shifter_common import munge
 from shifter_common.errors import MungeError
+from shifter_runtime import VERSION
 
 READY = {"id": "abc123", "status": "READY", "tag": ["x:1"], "last_pull": 1600000000.5}
 FAILED = {"status": "FAILURE", "status_message": "registry.example: no tag 'x' in app"}
@@ -25,8 +26,9 @@ FAILED = {"status": "FAILURE", "status_message": "registry.example: no tag 'x' i
         ((), "must specify a mode; modes are acl, autoexpire, cancel, "),
         (("frobnicate",), "no such mode: 'frobnicate'"),
         (("--nope", "images"), "--nope"),
-        (("lookup",), "missing argument 'IMAGE'"),
+        (("lookup",), "missing argument 'IMAGE' (shifterimg lookup --help shows how)"),
         (("pull",), "missing argument 'IMAGE"),
+        (("pull", "--jsno", "x"), "no such option '--jsno'; did you mean '--json'? (shifterimg p"),
         (("lookup", "a", "b"), "unexpected extra argument"),
         (("pull", "-u"), "requires an argument"),
     ],
@@ -38,6 +40,37 @@ def test_misuse_is_told_on_stderr_with_exit_code_1(arguments, words, run, gatewa
     assert words in result.stderr
     assert result.stderr.startswith("shifterimg: ")
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("rmi", "did you mean shifterimg rm?"),
+        ("ls", "did you mean shifterimg images?"),
+        ("PULL", "did you mean shifterimg pull?"),
+        ("imgaes", "did you mean shifterimg images?"),
+        ("run", "shifter --image=IMAGE COMMAND"),
+        ("build", "docker, podman or buildah"),
+        ("cp", "modes are acl"),
+    ],
+)
+def test_a_word_of_another_tool_is_told_what_stands_for_it(word, hint, run):
+    result = run(word, "ubuntu")
+
+    assert (result.code, result.stdout) == (1, "")
+    assert f"no such mode: {word!r}; " in result.stderr
+    assert hint in result.stderr
+
+
+def test_help_can_be_asked_for_as_a_mode(run):
+    assert run("help").stdout == run("--help").stdout
+    assert run("help", "pull").stdout == run("pull", "--help").stdout
+
+
+def test_version_is_told_of_the_program(run):
+    result = run("--version")
+
+    assert (result.code, result.stdout) == (0, f"shifterimg {VERSION}\n")
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])

@@ -291,6 +291,16 @@ def test_empty_queue_is_no_output(run, gateway):
     assert run("queue").stdout == ""
 
 
+def test_a_person_is_told_of_an_empty_queue(run, gateway, monkeypatch):
+    gateway.answer({"list": []})
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+
+    result = run("queue")
+
+    assert result.stdout == ""
+    assert result.stderr == "shifterimg: nothing is being pulled, imported or removed\n"
+
+
 def test_watching_the_queue_needs_a_terminal(run, gateway):
     result = run("queue", "--watch")
 

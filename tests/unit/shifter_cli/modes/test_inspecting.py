@@ -84,7 +84,7 @@ Labels
   version=2
 
 Layers
-  sha256:010101010101    30.0 MB  v1.tar+gzip
+  sha256:010101010101    30.0 MB  tar+gzip
   sha256:020202020202        7 B
 
 History

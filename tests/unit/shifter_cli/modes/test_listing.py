@@ -243,6 +243,26 @@ def test_long_listing_on_a_wide_terminal_has_the_digest_too(run, gateway, termin
     ]
 
 
+def test_lines_have_no_blanks_at_their_end_on_a_terminal(run, gateway, terminal):
+    terminal(80)
+    gateway.answer({"list": IMAGES})
+
+    lines = run("images").stdout.splitlines()
+
+    assert [line.split()[-1] for line in lines] == [BASE, TOOL, UBUNTU]
+    assert [line for line in lines if line != line.rstrip()] == []
+
+
+def test_a_person_is_told_that_there_is_no_such_image(run, gateway, terminal):
+    terminal(80)
+    gateway.answer({"list": []})
+
+    result = run("images", "ubuntu")
+
+    assert (result.code, result.stdout) == (0, "")
+    assert result.stderr.startswith("shifterimg: there is no such image; ")
+
+
 def test_no_image_is_no_output_in_any_form(run, gateway):
     gateway.answer({"list": []})
 
