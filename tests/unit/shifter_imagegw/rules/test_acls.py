@@ -107,6 +107,30 @@ def test_what_is_private_in_its_registry_is_opened_to_nobody_who_is_not_named(ga
     assert lists(gateway) == ((7, 1001), ())
 
 
+def test_what_a_pull_with_a_login_has_made_private_is_given_back_to_everybody(gateway):
+    """The same content has an open name and a private one."""
+    carol = Caller(uid=1003, gid=100, known_name="carol")
+
+    def pull(caller, tag):
+        return gateway.service.pull(gateway.system, ImageReference("docker", tag), caller, Acl())
+
+    image(gateway)
+    pull(BOB, "secret:1")
+    gateway.work(private=True)
+    assert set(lists(gateway)[0]) == {1001, 1002}
+    with pytest.raises(NotPermittedError, match="is private in its registry"):
+        change(gateway, public=True)
+
+    # The registry lets in whoever asks for the open name.
+    assert pull(carol, "app:1").state is PullState.INIT
+    gateway.work()
+    assert set(lists(gateway)[0]) == {1001, 1002, 1003}
+    change(gateway, public=True)
+    work(gateway)
+
+    assert lists(gateway) == ((), ())
+
+
 def test_lists_and_everybody_at_once_are_refused(gateway):
     image(gateway)
 
