@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from http import HTTPStatus
 
@@ -58,8 +59,8 @@ class Refusals:
         )
 
     def _page(self, status: int, sentence: object) -> AnyResponse:
-        try:
-            visit = self._entrance.visit(str((request.view_args or {}).get("system")))
-        except GatewayError:
-            visit = None
+        visit = None
+        if status != HTTPStatus.SERVICE_UNAVAILABLE:  # a catalog that is away is not asked again
+            with contextlib.suppress(GatewayError):
+                visit = self._entrance.visit(str((request.view_args or {}).get("system")))
         return self._renderer.refusal(status, str(sentence), visit)

@@ -389,6 +389,19 @@ def test_who_only_looks_at_a_link_does_not_use_it_up(gateway, browser_of, method
     assert browser.press(browser.client.get(link)).status_code == 303
 
 
+def test_the_page_of_a_link_runs_nothing_and_is_kept_by_nobody(browser, elements):
+    answer = browser.client.get(browser.link())
+
+    assert "form-action 'self'" in answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    (script,) = elements(answer).all("script")
+    assert script["src"].startswith("/web/-/page.js")
+    (form,) = elements(answer).all("form")
+    assert form == {"class": "actions", "method": "post", "action": "/web/mycluster/enter"}
+
+
 def test_no_other_page_can_have_anybody_come_in(gateway, browser_of):
     mallory, alice = browser_of(gateway), browser_of(gateway)
     own = mallory.client.get(mallory.link("mallory:1009:1009"))
@@ -563,6 +576,22 @@ def test_a_catalog_that_is_away_is_a_page_that_says_so(gateway, browser, monkeyp
 
     assert answer.status_code == 503
     assert "MongoDB does not answer" in answer.text
+
+
+def test_a_catalog_that_is_away_is_asked_once(gateway, browser, monkeypatch):
+    asked = []
+
+    def refuse(*arguments):
+        asked.append(arguments)
+        raise CatalogError("MongoDB does not answer")
+
+    browser.log_in()
+    monkeypatch.setattr(gateway.catalog, "is_taken", refuse)
+
+    answer = browser.get()
+
+    assert (answer.status_code, len(asked)) == (503, 1)
+    assert 'href="/web/"' in answer.text
 
 
 def test_a_defect_is_a_page_that_shows_nothing_of_it(gateway, browser, monkeypatch):
