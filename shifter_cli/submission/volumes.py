@@ -47,9 +47,11 @@ def doubts(chosen: Sequence[Volume], config: RuntimeConfig) -> Iterator[str]:
     """Sources that are not where the site has them; an earlier job may make them yet."""
     site = [volume for text in config.site_fs for volume in volumes.parse_site(text)]
     for number, volume in enumerate(chosen):
-        earlier = [other.target for other in chosen[:number]]
-        if volume.cache is None and not any(volumes.is_within(volume.source, t) for t in earlier):
-            yield from _doubt(volume, site)
+        # Few are doubtful, and only these are held against all the earlier ones.
+        for doubt in _doubt(volume, site) if volume.cache is None else ():
+            earlier = chosen[:number]
+            if not any(volumes.is_within(volume.source, other.target) for other in earlier):
+                yield doubt
 
 
 def _doubt(volume: Volume, site: Sequence[Volume]) -> Iterator[str]:
