@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""autoexpire, metrics and what is one's own."""
+"""`shifterimg autoexpire`, `metrics` and `images --mine`."""
 
 from __future__ import annotations
 
