@@ -199,7 +199,10 @@ class GatewayClient(Gateways):
             hint = f"shifterimg pull {reference} fetches an image"
             if reference.image_type == "custom":
                 hint = f"shifterimg import FILE {reference.tag} makes it of a file of yours"
-            raise ImageNotFoundError(f"{error} ({hint})", error.status) from error
+            words = str(error)
+            if reference == reference.with_default_tag():  # else the tag is news
+                words = words.replace(f"image not found: {reference} is", "image not found: it is")
+            raise ImageNotFoundError(f"{words} ({hint})", error.status) from error
 
 
 def _access_body(access: AccessLists) -> bytes:

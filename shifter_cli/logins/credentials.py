@@ -64,7 +64,7 @@ class CredentialFile:
         if len(kept) == len(lines):
             known = ", ".join(sorted(self.locations(system))) or "none"
             raise CredentialFileError(
-                f"{self.path} has no login for {location} on {system}, there is: {known}"
+                f"{self.path} has no login for {location} on {system}: it has {known}"
             )
         self._write(kept)
 

@@ -17,9 +17,9 @@ _EXAMPLES = """\
 \b
 Examples:
   shifterimg inspect ubuntu:24.04
-  shifterimg inspect --field env ubuntu:24.04  its items, a line each
+  shifterimg inspect --field env ubuntu:24.04      its items, a line each
   shifterimg inspect --field label.version app:1   one label
-  shifterimg inspect --json app:1 app:2          one object a line
+  shifterimg inspect --json app:1 app:2            one object a line
 
 \b
 Fields: access, arch, author, cmd, created, digest, entrypoint, env, expires,

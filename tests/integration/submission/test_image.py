@@ -44,7 +44,7 @@ def test_missing_image_is_told_with_the_command_that_helps(submit):
     name = "docker:submission/never-pulled:1"
     assert (answer.code, answer.records) == (1, {})
     assert answer.said == (
-        f"shifter: cannot find {name}: image not found: {name} is not on {SYSTEM}, or is not for "
+        f"shifter: cannot find {name}: image not found: it is not on {SYSTEM}, or is not for "
         f"you (shifterimg pull {name} fetches an image)\n"
     )
 

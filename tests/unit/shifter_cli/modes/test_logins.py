@@ -192,7 +192,7 @@ def test_logout_from_an_unknown_place_names_those_that_are_known(run, stored):
     result = run("logout", "rag")
 
     assert result.code == 1
-    assert "there is: default, reg" in result.stderr
+    assert ": it has default, reg" in result.stderr
 
 
 def test_logout_takes_a_place_or_all(run, stored):

@@ -40,7 +40,7 @@ def test_image_that_is_not_there_is_told_with_the_command_that_helps(refused, ga
     gateway.answer({"list": []})
 
     assert refused("--image=ubuntu:24.4") == (
-        "shifter: cannot find docker:ubuntu:24.4: image not found: docker:ubuntu:24.4 is not on "
+        "shifter: cannot find docker:ubuntu:24.4: image not found: it is not on "
         "mycluster, or is not for you (shifterimg pull docker:ubuntu:24.4 fetches an image)\n"
     )
 
