@@ -168,7 +168,7 @@ def test_commands_take_no_modules_from_the_callers_environment(installation, scr
     assert "Fetch container images" in done.stdout
 
 
-@pytest.mark.parametrize("program", ["shifter", "shifter-admin", "shifterimg"])
+@pytest.mark.parametrize("program", ["shifter", "shifter-admin", "shifter-gateway", "shifterimg"])
 def test_shells_find_completions_below_the_prefix(installation, program):
     share = installation.prefix / "share"
 
@@ -177,9 +177,7 @@ def test_shells_find_completions_below_the_prefix(installation, program):
         share / "zsh/site-functions" / f"_{program}",
         share / "fish/vendor_completions.d" / f"{program}.fish",
     ):
-        assert f"completion of {program}" in path.read_text() or path.read_text().startswith(
-            f"#compdef {program}\n"
-        )
+        assert re.search(rf"(?m)^ *(#compdef|complete .*) {program}\b", path.read_text())
 
 
 def test_the_gateway_command_finds_the_installed_configuration(installation, script):

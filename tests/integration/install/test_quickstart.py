@@ -135,10 +135,11 @@ def pages_and_completions_are_found(prefix):
     page = said("man", "-w", "shifterimg")
     zsh = said("zsh", "-fc", "autoload compinit && compinit -uD && print $_comps[shifter-admin]")
     fish = said("fish", "-c", 'complete -C "shifterimg looku"')
+    of_gateway = said("fish", "-c", 'complete -C "shifter-gateway stat"')
 
     assert os.path.realpath(page) == f"{prefix}/share/man/man1/shifterimg.1"
     assert zsh == "_shifter-admin"
-    assert fish == "lookup"
+    assert (fish, of_gateway) == ("lookup", "status")
     completions = Path("/usr/local/share/bash-completion/completions")
     assert (completions / "shifter").resolve().is_relative_to(prefix)
 

@@ -104,7 +104,7 @@ def test_commands_write_nothing_beside_their_modules(installed):
 def test_commands_have_manual_pages_and_completions(built):
     share = built.stage / "usr/share"
 
-    for command in ("shifter", "shifterimg", "shifter-admin"):
+    for command in ("shifter", *COMMANDS):
         assert list(share.glob(f"man/man*/{command}.*"))
         assert (share / f"bash-completion/completions/{command}").exists()
 

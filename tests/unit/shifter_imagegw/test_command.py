@@ -87,3 +87,15 @@ def test_without_a_command_the_help_is_shown(words, capsys):
 
     assert ended.value.code == 2
     assert "Usage: shifter-gateway" in capsys.readouterr().err
+
+
+def test_a_shell_is_told_what_can_be_typed(monkeypatch, capsys):
+    """As the file asks that tools/completions.py writes."""
+    monkeypatch.setenv("_SHIFTER_GATEWAY_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "shifter-gateway config ch")
+    monkeypatch.setenv("COMP_CWORD", "2")
+
+    with pytest.raises(SystemExit) as ended:
+        main(prog_name="shifter-gateway")
+
+    assert (ended.value.code, capsys.readouterr().out) == (0, "plain,check\n")
