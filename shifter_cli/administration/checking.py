@@ -102,7 +102,9 @@ def check(
 def _line(matter: Matter) -> str:
     word = style(f"{matter.state.value:<7}", _COLOURS[matter.state])
     name = matter.name.removeprefix("gateway ")
-    text = matter.text if name in matter.text else f"{name}: {matter.text}"
+    # The heading names the file.
+    is_named = name == "file" or name in matter.text
+    text = matter.text if is_named else f"{name}: {matter.text}"
     return f"  {word} {screen.wrapped(text, _INDENT)}"
 
 
@@ -112,7 +114,10 @@ def _verdict(states: Counter[State]) -> str:
         return style("something is wrong", "red") + f" ({counts})"
     if states[State.WARNING]:
         return style("works, with warnings", "yellow") + f" ({counts})"
-    return style("all is well", "green") + f" ({counts})"
+    if not states[State.OK]:
+        return f"nothing was looked at ({counts})"
+    verdict = "all that was looked at is well" if states[State.SKIPPED] else "all is well"
+    return style(verdict, "green") + f" ({counts})"
 
 
 def _groups(
@@ -131,7 +136,7 @@ def _groups(
             if os.access(program.config, os.R_OK):
                 yield from _host_groups(program)
                 return
-            words = f"{program.config} is for root and the gateway's account to read"
+            words = f"only root and the gateway's account can read {program.config}: use sudo"
             yield "Gateway of this host", iter([skipped("gateway", words)])
 
 

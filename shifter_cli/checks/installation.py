@@ -134,4 +134,5 @@ def _images(path: str) -> Iterator[Matter]:
             "delivers images to, as it is mounted there",
         )
         return
-    yield ok("imagePath", f"{path} can be read, and holds {count} images")
+    images = "1 image" if count == 1 else f"{count} images"
+    yield ok("imagePath", f"{path} can be read, and holds {images}")

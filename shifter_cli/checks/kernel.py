@@ -52,7 +52,7 @@ def _version(release: str) -> Iterator[Matter]:
     if tuple(parts) < _OLDEST:
         yield wrong("version", f"Linux {release} is too old: 5.12 or newer is needed")
     else:
-        yield ok("version", f"Linux {release}, of which 5.12 is the oldest that will do")
+        yield ok("version", f"Linux {release} is new enough (5.12 or newer)")
 
 
 def _filesystem(name: str) -> Iterator[Matter]:

@@ -269,7 +269,7 @@ COMMANDS = (status, queue, release, orphans_command, cache, metrics_command, key
 
 def _load(path: Path) -> GatewayConfig:
     config = configuration.load(path)
-    own_account.become(config)
+    own_account.require(config)
     logs.configure(config, "admin")
     return config
 

@@ -26,6 +26,7 @@ from shifter_imagegw.errors import ConfigError
 from shifter_imagegw.operation.readiness import Readiness
 from shifter_imagegw.operation.redaction import without_secrets
 from shifter_imagegw.registry import Endpoint
+from shifter_imagegw.registry.errors import RegistryError, RegistryUnreachableError
 from shifter_imagegw.registry.reach import require_registry
 
 _OK, _WARNING, _WRONG, _SKIPPED = "ok", "warning", "wrong", "skipped"
@@ -82,7 +83,7 @@ def matters(config_path: Path) -> Iterator[Matter]:
             own_account.become(config)
             # What another user may not do there is no fault of the gateway's.
             if (account := own_account.elsewhere(config)) is not None:
-                words = f"only root and the gateway's account ({account}) see how all is"
+                words = f"only root and the gateway's account ({account}) can look at it: use sudo"
                 yield Matter(group, "account", _SKIPPED, words)
                 return
             config_check.require_usable(config)
@@ -146,7 +147,13 @@ def _registries(config: GatewayConfig) -> Iterator[Matter]:
     for place in config.locations.values():
 
         def look(place: configuration.LocationConfig = place) -> None:
-            require_registry(Endpoint(place.url, place.ca_file, place.auth_method.value))
+            try:
+                require_registry(Endpoint(place.url, place.ca_file, place.auth_method.value))
+            except RegistryUnreachableError as error:
+                raise RegistryError(
+                    f"{error}: look after network, name service and proxy of this host, or take "
+                    "the location out of the file"
+                ) from error
 
         yield _of("registries", f"Locations.{place.name}", look, f"{place.url} answers")
 

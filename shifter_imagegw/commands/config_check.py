@@ -79,9 +79,18 @@ def doubts(config: GatewayConfig) -> Iterator[str]:
     """What pulls will miss, if it is not there by the time of the first one."""
     if not config.mongodb and config.broker:
         yield "Broker without MongoDBURI: the SQLite file serves workers on this host only"
+    # What another user may not do there is no fault of the gateway's.
+    account = own_account.elsewhere(config)
+    if account is not None:
+        yield (
+            "image directories and keys of ssh were not looked at, which only root and the "
+            f"gateway's account ({account}) can do: run this by sudo"
+        )
     for system in config.systems.values():
         name = f"Platforms.{system.name}"
-        if system.ssh is None:
+        if account is not None:
+            pass
+        elif system.ssh is None:
             try:
                 open_delivery(system, config).require_usable()
             except ShifterError as error:

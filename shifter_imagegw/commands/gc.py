@@ -92,7 +92,7 @@ def gc(
       shifter-gateway gc --yes --json
     """
     config = configuration.load(config_path)
-    own_account.become(config)
+    own_account.require(config)
     logs.configure(config, "admin")
     if system is not None and system not in config.systems:
         raise ConfigError(f"there is no system {system!r}: Platforms has {sorted(config.systems)}")

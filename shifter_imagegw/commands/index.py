@@ -35,7 +35,7 @@ def rebuild(config_path: Path, system: str | None) -> None:
       shifter-gateway index rebuild --system mycluster
     """
     config = configuration.load(config_path)
-    own_account.become(config)
+    own_account.require(config)
     if system is not None and system not in config.systems:
         raise ConfigError(f"there is no system {system!r}: Platforms has {sorted(config.systems)}")
     catalog = open_catalog(config)

@@ -81,7 +81,7 @@ def migrate(
       shifter-gateway migrate --from mongodb://db1/Shifter --to sqlite:/srv/x
     """
     config = configuration.load(config_path)
-    own_account.become(config)
+    own_account.require(config)
     with contextlib.ExitStack() as opened:
         origin = opened.enter_context(contextlib.closing(_home(source, config)))
         if check:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from shifter_imagegw.config import GatewayConfig
+from shifter_imagegw.errors import ConfigError
 from shifter_imagegw.rules import accounts
 
 _PRIVATE = 0o077
@@ -29,6 +30,15 @@ def become(config: GatewayConfig) -> None:
     os.setgroups(sorted(groups))
     os.setresgid(owner.st_gid, owner.st_gid, owner.st_gid)
     os.setresuid(owner.st_uid, owner.st_uid, owner.st_uid)
+
+
+def require(config: GatewayConfig) -> None:
+    """Become it, or complain: what one SQLite catalog holds is for its own account alone."""
+    become(config)
+    if config.mongodb is None and (account := elsewhere(config)) is not None:
+        raise ConfigError(
+            f"only root and the gateway's account ({account}) may do this: run it by sudo"
+        )
 
 
 def elsewhere(config: GatewayConfig) -> str | None:

@@ -21,6 +21,10 @@ class RegistryError(ShifterError):
         self.retry_after = retry_after
 
 
+class RegistryUnreachableError(RegistryError):
+    """Nobody answers where the registry should be."""
+
+
 class InvalidNameError(RegistryError):
     """What was asked for cannot name an image in any registry."""
 

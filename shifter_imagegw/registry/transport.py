@@ -29,7 +29,7 @@ import urllib3.exceptions
 
 from shifter_imagegw.registry import addresses, patience
 from shifter_imagegw.registry.endpoint import Endpoint, Origin
-from shifter_imagegw.registry.errors import RegistryError, cleaned
+from shifter_imagegw.registry.errors import RegistryError, RegistryUnreachableError, cleaned
 from shifter_imagegw.registry.retry import parse_retry_after
 
 _CONNECTIONS = 32  # kept open for each host; more are opened when needed
@@ -277,7 +277,7 @@ def shown(url: str) -> str:
 
 
 def _unreachable(origin: Origin, error: Exception) -> RegistryError:
-    return RegistryError(
+    return RegistryUnreachableError(
         f"{origin} cannot be reached: {_reason(error)}", retriable=_may_pass(error)
     )
 

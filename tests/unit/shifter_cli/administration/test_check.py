@@ -30,7 +30,12 @@ def check(run, monkeypatch):
     ("found", "code", "verdict"),
     [
         ([ok("a", "good")], 0, "all is well (1 ok)"),
-        ([ok("a", "good"), skipped("b", "only root")], 0, "all is well (1 ok, 1 skipped)"),
+        (
+            [ok("a", "good"), skipped("b", "only root")],
+            0,
+            "all that was looked at is well (1 ok, 1 skipped)",
+        ),
+        ([skipped("b", "only root")], 0, "nothing was looked at (1 skipped)"),
         ([warning("a", "odd"), ok("b", "good")], 2, "works, with warnings (1 ok, 1 warning)"),
         ([warning("a", "odd"), wrong("b", "bad")], 1, "something is wrong (1 warning, 1 wrong)"),
     ],
@@ -87,7 +92,7 @@ def test_a_file_that_others_may_not_read_is_no_fault_of_the_host(run, gateway_pr
     result = run("check", "--gateway")
 
     assert result.code == 0
-    assert "is for root and the gateway's account to read" in " ".join(result.stdout.split())
+    assert "only root and the gateway's account can read" in " ".join(result.stdout.split())
 
 
 @pytest.mark.parametrize("answer", [{}, [], {"matters": None}, 3])

@@ -45,7 +45,7 @@ def test_a_whole_installation_is_well(site):
 
     assert {state for state, _ in matters.values()} == {"ok"}
     assert matters["launcher"][1] == f"{site}/bin/shifter is set-uid root; shifter 1.2"
-    assert matters["imagePath"][1].endswith("holds 1 images")
+    assert matters["imagePath"][1].endswith("holds 1 image")
     assert "the first launch makes it" in matters["udiMount"][1]
 
 

@@ -14,6 +14,7 @@ from cryptography.fernet import Fernet
 
 from shifter_imagegw.catalog.sqlite import SqliteCatalog
 from shifter_imagegw.command import main
+from shifter_imagegw.commands import own_account
 from shifter_imagegw.commands.admin import COMMANDS
 from shifter_imagegw.operation import orphans
 from shifter_imagegw.process_names import worker_name
@@ -371,3 +372,32 @@ def test_each_command_has_an_example(name):
 
     example = answer.output.partition("\n  Example")[2]
     assert f"shifter-gateway {name}" in example
+
+
+@pytest.fixture
+def another_user(monkeypatch):
+    monkeypatch.setattr(own_account, "elsewhere", lambda _: "shifter")
+
+
+def test_a_check_by_another_user_blames_nobody_for_what_that_one_may_not(
+    site, another_user, caplog
+):
+    site.image_dir.rmdir()
+
+    answer = site.run("config", "check")
+
+    (warning,) = caplog.messages
+    assert (answer.exit_code, "gateway's account (shifter)" in warning) == (0, True)
+
+
+@pytest.mark.parametrize(
+    "command", ["status", "queue", "orphans", "cache", "metrics", "gc --yes", "index rebuild"]
+)
+def test_another_user_is_told_who_may(site, another_user, command):
+    answer = site.run(*command.split())
+
+    assert answer.exit_code == 1
+    assert answer.output == (
+        "shifter-gateway: only root and the gateway's account (shifter) may do this: run it by "
+        "sudo\n"
+    )

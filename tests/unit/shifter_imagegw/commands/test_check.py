@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from shifter_imagegw.command import main
 from shifter_imagegw.commands import check, own_account
-from shifter_imagegw.registry import RegistryError
+from shifter_imagegw.registry.errors import RegistryUnreachableError
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_another_user_is_told_whose_sight_it_takes_to_see_more(host, monkeypatch
 
     assert (code, found.keys()) == (0, {"account"})
     assert found["account"] == (
-        "skipped", "only root and the gateway's account (root) see how all is",
+        "skipped", "only root and the gateway's account (root) can look at it: use sudo",
     )  # fmt: skip
 
 
@@ -85,13 +85,15 @@ def test_unknown_keys_are_warnings(host):
 
 def test_a_registry_that_does_not_answer_is_wrong(host, monkeypatch):
     def away(_):
-        raise RegistryError("reg.example cannot be reached")
+        raise RegistryUnreachableError("reg.example cannot be reached")
 
     monkeypatch.setattr(check, "require_registry", away)
 
     code, found, _ = host()
 
-    assert (code, found["Locations.reg"]) == (1, ("wrong", "reg.example cannot be reached"))
+    state, text = found["Locations.reg"]
+    assert (code, state) == (1, "wrong")
+    assert text.startswith("reg.example cannot be reached: look after network")
 
 
 def test_a_program_that_is_missing_is_named_with_its_package(host, monkeypatch):
