@@ -32,7 +32,7 @@ def munge_daemon(config: RuntimeConfig) -> Iterator[Matter]:
     except MungeError as error:
         advice = ""
         if error.code in (munge.SOCKET, munge.TIMEOUT):
-            advice = ": start it (systemctl start munge)"
+            advice = f": start {'munged there' if socket else 'it (systemctl start munge)'}"
         yield wrong("munge", f"{error}{advice}")
         return
     if opened.uid != os.getuid():

@@ -127,13 +127,17 @@ def test_munge_makes_and_opens_a_credential(monkeypatch):
     assert matter.state == "ok"
 
 
-def test_a_munge_daemon_that_is_away_is_to_be_started(monkeypatch):
+@pytest.mark.parametrize(
+    ("setting", "advice"),
+    [("", "start it (systemctl start munge)"), ("mungeSocketPath=/m/s\n", "start munged there")],
+)
+def test_a_munge_daemon_that_is_away_is_to_be_started(monkeypatch, setting, advice):
     def away(payload, socket):
         raise MungeError("munged does not answer", munge.SOCKET)
 
     monkeypatch.setattr(munge, "encode", away)
-    config = configs.parse(TEXT.format(urls="http://x"), "x")
+    config = configs.parse(TEXT.format(urls="http://x") + setting, "x")
 
     (matter,) = gateways.munge_daemon(config)
 
-    assert (matter.state, "systemctl start munge" in matter.text) == ("wrong", True)
+    assert (matter.state, matter.text.endswith(f": {advice}")) == ("wrong", True)
