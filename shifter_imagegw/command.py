@@ -13,14 +13,19 @@ import click
 
 from shifter_common import defects
 from shifter_common.errors import ShifterError
-from shifter_imagegw.commands import admin
+from shifter_imagegw.commands.cache import cache
 from shifter_imagegw.commands.check import check as check_host
 from shifter_imagegw.commands.config_check import check
 from shifter_imagegw.commands.config_show import show
 from shifter_imagegw.commands.gc import gc
 from shifter_imagegw.commands.index import index
+from shifter_imagegw.commands.jobs import queue, release
+from shifter_imagegw.commands.key import key
+from shifter_imagegw.commands.metrics import metrics_command
 from shifter_imagegw.commands.migrate import migrate
+from shifter_imagegw.commands.orphans import orphans_command
 from shifter_imagegw.commands.serve import api, serve
+from shifter_imagegw.commands.status import status
 
 _NAME = "shifter-gateway"
 
@@ -131,11 +136,8 @@ def config() -> None:
 
 config.add_command(check)
 config.add_command(show)
-main.add_command(serve)
-main.add_command(api)
-main.add_command(check_host)
-main.add_command(index)
-main.add_command(gc)
-main.add_command(migrate)
-for command in admin.COMMANDS:
+for command in (
+    *(serve, api, check_host, index, gc, migrate),
+    *(status, queue, release, orphans_command, cache, metrics_command, key),
+):
     main.add_command(command)

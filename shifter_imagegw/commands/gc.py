@@ -15,17 +15,16 @@ from typing import Any
 
 import click
 
-from shifter_imagegw import config as configuration
 from shifter_imagegw import units
 from shifter_imagegw.catalog import Catalog
 from shifter_imagegw.catalog.opening import open_catalog
-from shifter_imagegw.commands import own_account
+from shifter_imagegw.commands import site
 from shifter_imagegw.commands.options import config_option, json_option, system_option
 from shifter_imagegw.config import GatewayConfig
 from shifter_imagegw.delivery import Delivery, Partial, StoredImage
 from shifter_imagegw.delivery.opening import open_delivery
 from shifter_imagegw.errors import ConfigError
-from shifter_imagegw.operation import logs, orphans
+from shifter_imagegw.operation import orphans
 from shifter_imagegw.records import ImageRecord, PullState
 from shifter_imagegw.registry import BlobCache
 from shifter_imagegw.workers import sweep
@@ -91,14 +90,10 @@ def gc(
       shifter-gateway gc --dry-run
       shifter-gateway gc --yes --json
     """
-    config = configuration.load(config_path)
-    own_account.require(config)
-    logs.configure(config, "admin")
-    if system is not None and system not in config.systems:
-        raise ConfigError(f"there is no system {system!r}: Platforms has {sorted(config.systems)}")
+    config = site.load(config_path)
+    names = site.systems(config, system)
     if not (dry_run or yes) and (as_json or not sys.stdin.isatty()):
         raise ConfigError("there is nobody to ask: say --yes to have it done, or --dry-run")
-    names = list(config.systems) if system is None else [system]
     catalog, now = open_catalog(config), time.time()
     deliveries = {name: open_delivery(config.systems[name], config) for name in names}
     found = [

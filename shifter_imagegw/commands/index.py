@@ -9,11 +9,10 @@ import click
 
 from shifter_imagegw import config as configuration
 from shifter_imagegw.catalog.opening import open_catalog
-from shifter_imagegw.commands import own_account
+from shifter_imagegw.commands import own_account, site
 from shifter_imagegw.commands.options import config_option, system_option
 from shifter_imagegw.delivery import tag_index
 from shifter_imagegw.delivery.opening import open_delivery
-from shifter_imagegw.errors import ConfigError
 
 
 @click.group(short_help="Look after the names that nodes find images by.")
@@ -36,9 +35,8 @@ def rebuild(config_path: Path, system: str | None) -> None:
     """
     config = configuration.load(config_path)
     own_account.require(config)
-    if system is not None and system not in config.systems:
-        raise ConfigError(f"there is no system {system!r}: Platforms has {sorted(config.systems)}")
+    names = site.systems(config, system)
     catalog = open_catalog(config)
-    for name in config.systems if system is None else (system,):
+    for name in names:
         done = tag_index.rebuild(name, catalog, open_delivery(config.systems[name], config))
         click.echo(f"{name}: {done.written} names written, {done.removed} removed")
