@@ -123,6 +123,8 @@ def _require_success(answer: Answer, failing: str, support_may_help: bool = True
     if answer.status == 200 or isinstance(answer, Download):
         return
     reason = _reason(answer)
+    if not reason:
+        raise GatewayRefusalError(f"{failing}: {_without_words(answer)}", answer.status)
     if answer.status in (404, 405) and reason.startswith(_NO_SUCH_ROUTE):
         raise GatewayTooOldError(
             f"{failing}: the image gateway {answer.url} is too old for that; ask the site's "
@@ -140,14 +142,22 @@ def _require_success(answer: Answer, failing: str, support_may_help: bool = True
 
 
 def _reason(answer: Answer) -> str:
-    """The gateway's own sentence, else what HTTP calls it."""
+    """The gateway's own sentence; nothing where it has none."""
     with contextlib.suppress(GatewayAnswerError):
         fields = mapping_of(answer)
         for key in ("error", "message"):
             text = fields.get(key)
             if isinstance(text, str) and text and text != "None":
                 return text
-    return f"the image gateway {answer.url} answered {answer.status} {answer.reason}"
+    return ""
+
+
+def _without_words(answer: Answer) -> str:
+    """Something between here and the gateway said it, or a gateway that is broken."""
+    text = f"the image gateway {answer.url} answered {answer.status} {answer.reason}"
+    if answer.status >= 500:
+        return f"{text}; if this lasts, tell the site's support"
+    return f"{text} and no more: does imageGateway in udiRoot.conf name an image gateway?"
 
 
 def mapping_of(answer: Answer) -> Mapping[str, object]:

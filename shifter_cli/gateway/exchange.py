@@ -163,5 +163,9 @@ def cause(error: Exception) -> str:
         return "no answer in time"
     if isinstance(error, http.client.IncompleteRead):
         return "the answer broke off"
+    if isinstance(error, http.client.RemoteDisconnected):
+        return "it ended the connection without an answer"
+    if isinstance(error, http.client.HTTPException):
+        return "it did not answer as a web server does"
     words = getattr(error, "verify_message", None) or getattr(error, "strerror", None)
     return str(words or error or type(error).__name__)

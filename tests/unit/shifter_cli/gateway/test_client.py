@@ -246,6 +246,43 @@ def test_refusal_without_json_says_what_http_says(gateway, run):
     assert "answered 502 Bad Gateway" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        ("502 Bad Gateway", "; if this lasts, tell the site's support"),
+        ("404 Not Found", " and no more: does imageGateway in udiRoot.conf name an image gateway?"),
+    ],
+)
+def test_page_of_a_proxy_is_told_with_what_to_do(gateway, run, status, advice):
+    gateway.answer("<html>nginx</html>", status=status)
+
+    result = run("images")
+
+    assert result.stderr == (
+        "shifterimg: cannot list the images of mycluster: "
+        f"the image gateway {gateway.url} answered {status}{advice}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "cause"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "it did not answer as a web server does"),
+        (b"", "it ended the connection without an answer"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", "the answer broke off"),
+    ],
+)
+def test_what_is_no_answer_is_told_in_words_on_one_line(gateway, run, answer, cause):
+    gateway.answer_raw(answer)
+
+    result = run("images")
+
+    assert result.stderr == (
+        f"ERROR: failed to contact the image gateway. {gateway.url}: {cause}; if this lasts, "
+        "tell the site's support\n"
+    )
+
+
 def test_gateway_that_is_down_is_named_with_the_cause(closed_url, run):
     result = run("images", urls=closed_url)
 
