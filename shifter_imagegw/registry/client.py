@@ -41,6 +41,11 @@ _LARGEST_MANIFEST = 4 << 20  # bytes, as other clients and registries limit it
 _LARGEST_CONFIG = 8 << 20
 _DEEPEST_INDEX = 2  # an index in an index
 _MOST_REDIRECTS = 5
+_ABSENT = {
+    "manifests": "check the name and the tag",
+    "tags": "check the name",
+    "blobs": "the registry has lost a part of the image, push it again",
+}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -266,11 +271,10 @@ class RegistryClient:
         what: str,
         *,
         bound: bool,
-        has_tag: bool = True,
     ) -> Iterator[Answer]:
         """A successful answer, after as many refusals as it takes to find out what to show.
 
-        `bound` says that a digest protects what comes, `has_tag` that a tag may be wrong.
+        `bound` says that a digest protects what comes.
         """
         url = self.endpoint.api(f"{repository}/{path}")
         authorization = self._authorizer.current(repository)
@@ -280,7 +284,7 @@ class RegistryClient:
                     self._authorizer.accept(repository, authorization)
                     yield answer
                     return
-                refusal = self._refusal(answer, what, has_tag)
+                refusal = self._refusal(answer, what, path.partition("/")[0])
             next_one = self._after_refusal(repository, authorization, answer)
             if next_one is None:
                 raise refusal
@@ -350,7 +354,7 @@ class RegistryClient:
                 "or https address"
             ) from None
 
-    def _refusal(self, answer: Answer, what: str, has_tag: bool) -> RegistryError:
+    def _refusal(self, answer: Answer, what: str, kind: str) -> RegistryError:
         if answer.origin != self.endpoint.origin:
             failure = f"{what} cannot be had from {answer.origin}, where the registry keeps it"
             return status_error(answer, failure, "try again later")
@@ -360,9 +364,9 @@ class RegistryClient:
                 answer, f"no permission to read {what}", hint, RegistryNotPermittedError
             )
         if answer.status == 404:
-            advice = "check the name and the tag" if has_tag else "check the name"
-            return status_error(answer, f"there is no {what}", advice, ManifestNotFoundError)
-        return status_error(answer, f"{what} cannot be had", "the registry failed")
+            return status_error(answer, f"there is no {what}", _ABSENT[kind], ManifestNotFoundError)
+        advice = "the registry failed" + (", try again later" if answer.status >= 500 else "")
+        return status_error(answer, f"{what} cannot be had", advice)
 
     def _describe(self, name: RepositoryName) -> str:
         return f"{self.endpoint.label}/{name}"

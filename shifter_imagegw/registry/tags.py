@@ -67,7 +67,7 @@ def _page(client: RegistryClient, repository: str, query: str) -> tuple[list[str
 
     def read() -> tuple[bytes, list[str]]:
         where = f"tags/list?{query}"
-        with client.get(repository, where, {}, what, bound=False, has_tag=False) as answer:
+        with client.get(repository, where, {}, what, bound=False) as answer:
             return answer.read_all(_LARGEST_PAGE, named), answer.header_lines("Link")
 
     data, links = client.attempts().run(read)

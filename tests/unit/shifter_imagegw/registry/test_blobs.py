@@ -263,6 +263,11 @@ def test_a_connection_that_breaks_often_but_moves_on_is_not_given_up(registry, c
     assert len(registry.requests) == 6
 
 
+def test_a_layer_that_the_registry_has_lost_is_no_fault_of_the_name(registry, connect, cache):
+    with pytest.raises(ManifestNotFoundError, match="has lost a part of the image, push it again"):
+        cache.fetch(connect(registry), "ns/app", layer_of(DATA))
+
+
 def test_what_came_is_kept_when_a_download_is_given_up(registry, connect, cache):
     registry.script("/blobs/", Reply(200, DATA, cut_at=1000), Reply(404))
 

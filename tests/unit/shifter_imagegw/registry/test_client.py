@@ -285,6 +285,18 @@ def test_an_unknown_image_is_answered_in_full(registry, connect):
         connect(registry).resolve(APP, AMD64)
 
 
+@pytest.mark.parametrize(
+    ("status", "end"), [(502, "the registry failed, try again later"), (418, "the registry failed")]
+)
+def test_a_failure_of_the_registry_says_what_to_do(registry, connect, status, end):
+    registry.script("/manifests/", *(Reply(status) for _ in range(20)))
+
+    with pytest.raises(RegistryError) as caught:
+        connect(registry).resolve(APP, AMD64)
+
+    assert str(caught.value).endswith(f"(HTTP {status}): {end}")
+
+
 def test_words_of_a_registry_are_cleaned_and_capped(registry, connect):
     message = "evil\x1b[31m\u202e\r\n" + "x" * 5000
     body = json.dumps({"errors": [{"code": "DENIED", "message": message}]}).encode()
