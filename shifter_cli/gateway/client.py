@@ -196,13 +196,15 @@ class GatewayClient(Gateways):
         except GatewayRefusalError as error:
             if "image not found" not in str(error):
                 raise
-            hint = f"shifterimg pull {reference} fetches an image"
-            if reference.image_type == "custom":
-                hint = f"shifterimg import FILE {reference.tag} makes it of a file of yours"
+            hint = ""
+            if reference.image_type == "docker":
+                hint = f" (shifterimg pull {reference} fetches an image)"
+            elif reference.image_type == "custom":
+                hint = f" (shifterimg import FILE {reference.tag} makes it of a file of yours)"
             words = str(error)
             if reference == reference.with_default_tag():  # else the tag is news
                 words = words.replace(f"image not found: {reference} is", "image not found: it is")
-            raise ImageNotFoundError(f"{words} ({hint})", error.status) from error
+            raise ImageNotFoundError(f"{words}{hint}", error.status) from error
 
 
 def _access_body(access: AccessLists) -> bytes:

@@ -73,7 +73,10 @@ def export(
             _save(session, source, target, display, file_format)
     except KeyboardInterrupt:
         display.end()
-        output.complain("stopped; what has come is kept, and the same command goes on from there")
+        if target != "-":
+            output.complain(
+                "stopped; what has come is kept, and the same command goes on from there"
+            )
         raise
     finally:
         display.end()
@@ -116,6 +119,8 @@ def _target(file: str | None, other_file: str | None, *, force: bool) -> str:
     if os.path.lexists(target) and not force:
         raise ExportError(f"cannot export to {target!r}: it is there already; --force replaces it")
     folder = os.path.dirname(os.path.abspath(target))
+    if not os.path.isdir(folder):
+        raise ExportError(f"cannot export to {target!r}: there is no directory {folder}")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ExportError(f"cannot export to {target!r}: you may not write into {folder}")
     return target

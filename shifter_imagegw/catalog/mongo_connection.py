@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -139,7 +140,7 @@ class MongoConnection:
 def _short(error: PyMongoError) -> str:
     """The first part of what the driver says; what follows is its view of the whole cluster."""
     text = str(error).partition(", Timeout: ")[0].partition(", full error:")[0]
-    text = text.partition(" (configured timeouts")[0]
+    text = re.sub(r"\[Errno -?\d+\] ", "", text.partition(" (configured timeouts")[0])
     if "No replica set members" in text or text.startswith("No servers match"):
         return f"{text}: a replica set has a primary only after rs.initiate()"
     return text

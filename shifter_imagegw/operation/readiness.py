@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 
@@ -78,8 +79,15 @@ class Readiness:
         except (redis.RedisError, ValueError) as error:
             raise GatewayError(
                 f"Redis, at Broker, does not answer: check that it runs, and the password "
-                f"({without_secrets(str(error).rstrip('.'))})"
+                f"({without_secrets(_broker_words(error))})"
             ) from None
+
+
+def _broker_words(error: Exception) -> str:
+    """What the client of Redis says, without the system's number of an error."""
+    return re.sub(r"^Error -?\d+ (?:while )?connecting to (\S+)\. ", r"\1: ", str(error)).rstrip(
+        "."
+    )
 
 
 def _munge_check(socket: str) -> Callable[[], None]:

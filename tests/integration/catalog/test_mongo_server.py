@@ -137,6 +137,20 @@ def test_a_replica_set_that_was_never_begun_is_said_to_be_so():
     )
 
 
+def test_a_server_that_is_away_is_told_without_numbers_of_the_system(impatient):
+    connection = mongo_connection.MongoConnection(
+        "mongodb://127.0.0.1:1", "Shifter", lambda _: None
+    )
+    with pytest.raises(CatalogError) as caught, connection.using("images") as images:
+        images.find_one()
+    connection.close()
+
+    assert str(caught.value) == (
+        "MongoDB at 127.0.0.1:1 does not answer: check that it runs "
+        "(127.0.0.1:1: Connection refused)"
+    )
+
+
 def test_what_is_asked_while_the_server_starts_anew_waits_for_it(own_mongod):
     catalog = open_at(address_of(own_mongod.database()))
     ask(catalog)

@@ -29,6 +29,7 @@ FAILED = {"status": "FAILURE", "status_message": "registry.example: no tag 'x' i
         (("lookup",), "missing argument 'IMAGE' (shifterimg lookup --help shows how)"),
         (("pull",), "missing argument 'IMAGE"),
         (("pull", "--jsno", "x"), "no such option '--jsno'; did you mean '--json'? (shifterimg p"),
+        (("metrics", "--limit", "0"), "range 1<=x<=10000 (shifterimg metrics --help shows how)"),
         (("lookup", "a", "b"), "unexpected extra argument"),
         (("pull", "-u"), "requires an argument"),
     ],

@@ -220,6 +220,15 @@ def test_missing_image_is_told_with_the_command_that_brings_it(gateway, run, ima
     assert result.stderr == f"shifterimg: cannot find {image}: image not found ({hint})\n"
 
 
+@pytest.mark.parametrize("image", ["id:abc", "local:/images/x"])
+def test_what_no_command_brings_is_told_without_one(gateway, run, image):
+    gateway.answer({"status": 404, "error": "image not found"}, status="404 Not Found")
+
+    result = run("lookup", image)
+
+    assert result.stderr == f"shifterimg: cannot find {image}: image not found\n"
+
+
 def test_other_things_not_found_get_no_wrong_advice(gateway, run):
     gateway.answer({"status": 404, "error": "no system 'x' here"}, status="404 Not Found")
 

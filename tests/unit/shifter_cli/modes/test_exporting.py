@@ -337,7 +337,7 @@ def test_file_that_is_there_is_replaced_on_request_only(run, gateway, target):
         (["a", "-o", "b"], "say once where to export to"),
         (["/"], "it is a directory"),
         (["--force", "/dev/null"], "it is no regular file"),
-        (["/no/such/folder/x"], "you may not write into /no/such/folder"),
+        (["/no/such/folder/x"], "there is no directory /no/such/folder"),
     ],
 )
 def test_places_that_cannot_be_written_are_refused_without_a_request(
