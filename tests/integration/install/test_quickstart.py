@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -145,10 +146,11 @@ def pages_and_completions_are_found(prefix):
 
 
 def said(*words: str) -> str:
-    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/nonexistent"}
-    done = subprocess.run(
-        words, capture_output=True, text=True, env=environment, timeout=60, check=False
-    )
+    with tempfile.TemporaryDirectory() as home:  # shells make files of their own there
+        environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": home}
+        done = subprocess.run(
+            words, capture_output=True, text=True, env=environment, timeout=60, check=False
+        )
     assert done.returncode == 0, done.stderr
     return done.stdout.split("\t")[0].strip()
 
