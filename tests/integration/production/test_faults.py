@@ -84,7 +84,7 @@ def test_a_redis_that_is_killed_and_one_that_forgets(parts, push_new):
         started = time.monotonic()
         parts.site.pull(late)
         parts.site.pull(later)
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 5
 
     parts.redis.start()
     for image in [*images.values(), late, later]:

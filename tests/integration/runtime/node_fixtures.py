@@ -43,7 +43,7 @@ def node(installed_node) -> Iterator[Node]:
         home.chmod(0o700)
     yield node
     # The kernel lets go of a loop device a moment after the last process that used it.
-    wait_until(lambda: not host_state(node.prefix), seconds=5)
+    wait_until(lambda: not host_state(node.prefix), seconds=20)
     shutil.rmtree(node.shared)
     node.shared.mkdir()
     shutil.rmtree(node.images)

@@ -54,7 +54,7 @@ def test_sixteen_jobs_come_and_go_together(batch):
         assert each.poll() is None  # left alone
         each.kill()
         finish(each)
-    wait_until(lambda: not host_state(batch.node.prefix), seconds=5)
+    wait_until(lambda: not host_state(batch.node.prefix), seconds=20)
 
 
 def test_prologs_that_are_killed_while_others_run_harm_nobody(batch):

@@ -201,7 +201,7 @@ def test_a_script_that_hangs_is_ended_with_everything_it_has_started(node, hook)
         f"shifter: sitePreMountHook {path} took longer than 0.5 seconds (hookTimeout), "
         "and was ended\n"
     )
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert processes_with(f"sleep {AGES}") == []
 
 

@@ -412,7 +412,7 @@ def test_the_loop_device_is_free_when_nobody_is_inside(batch):
     assert len(host_state(batch.node.prefix)) == 1
     batch.unsetup("--job", "12")
 
-    wait_until(lambda: not host_state(batch.node.prefix), seconds=5)
+    wait_until(lambda: not host_state(batch.node.prefix), seconds=20)
 
 
 def test_twenty_jobs_at_once_have_a_container_each(batch):

@@ -58,7 +58,7 @@ def test_a_broker_that_hangs_costs_half_a_second_once(hanging):
     for _ in range(10):
         nudges("cori")
 
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 3  # not ten times half a second
     assert taken(listener) == 1
 
 

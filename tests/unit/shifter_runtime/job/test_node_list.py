@@ -132,6 +132,6 @@ def test_ten_thousand_nodes_of_128_tasks_cost_a_fraction_of_a_second():
     nodes = hosts.pair("nid[000001-010000]", "128(x10000)")
     content = hosts.hostsfile(nodes)
 
-    assert time.process_time() - began < 0.3
+    assert time.process_time() - began < 1  # 0.16 s on an idle machine
     assert content.count(b"\n") == 1_280_000
     assert content.startswith(b"nid000001\n" * 128 + b"nid000002\n")
