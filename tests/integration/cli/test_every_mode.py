@@ -33,7 +33,7 @@ STARTS = {
     "shifter-gateway": "from shifter_imagegw.command import main; main()",
 }
 KNOWN_STATUSES = {0, 1, 2, 3, 75}
-FORBIDDEN = ("Traceback", "a defect of Shifter", "Exception ignored", "Errno")
+FORBIDDEN = ("Traceback", "a defect of Shifter ended", "Exception ignored", "Errno")
 
 # What to type after a mode that needs more than one image.
 WORDS = {

@@ -10,7 +10,7 @@ from tests.integration.runtime.node import ALICE, IMAGE_ID
 pytestmark = pytest.mark.root
 
 REDIRECTIONS = [">&-", "2>&-", ">&- 2>&- <&-", ">/dev/full", "2>/dev/full", ">/dev/full 2>&1"]
-FORBIDDEN = ("Traceback", "a defect of Shifter", "Exception ignored", "Errno")
+FORBIDDEN = ("Traceback", "a defect of Shifter ended", "Exception ignored", "Errno")
 
 # A program of root's, and words: for each, what a batch system or an administrator may type.
 PROGRAMS = ["setupRoot", "unsetupRoot", "shifter-prologue", "shifter-epilogue"]
