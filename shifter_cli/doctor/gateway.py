@@ -84,7 +84,8 @@ def access(record: ImageRecord) -> Iterator[Observation]:
 def _record(session: Session, reference: ImageReference) -> ImageRecord | None:
     if reference.image_type != "id":
         try:  # a lookup would count as one
-            return ImageRecord.from_wire(session.gateway.inspect(reference))
+            wire = session.gateway.inspect(reference, f"cannot find {reference}")
+            return ImageRecord.from_wire(wire)
         except GatewayTooOldError:
             return session.gateway.lookup(reference)
     known = (one for one in session.gateway.images() if one.image_id == reference.tag)
@@ -115,7 +116,7 @@ def _description(record: ImageRecord, reference: ImageReference) -> str:
 
 def _halves(text: str) -> tuple[str, str]:
     """What failed, and the hint in brackets at the end of it."""
-    before, bracket, hint = text.replace("cannot inspect", "cannot find", 1).rpartition(" (")
+    before, bracket, hint = text.rpartition(" (")
     return (before, hint.removesuffix(")")) if bracket else (hint, "")
 
 

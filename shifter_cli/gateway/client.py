@@ -64,9 +64,13 @@ class GatewayClient(Gateways):
             raise GatewayAnswerError(f"the image gateway {answer.url} gave no id for {reference}")
         return record
 
-    def inspect(self, reference: ImageReference) -> Mapping[str, object]:
-        """All that is known of an image; unlike a lookup, this keeps none from expiring."""
-        return mapping_of(self._find("inspect", reference, f"cannot inspect {reference}"))
+    def inspect(self, reference: ImageReference, failing: str = "") -> Mapping[str, object]:
+        """All that is known of an image; unlike a lookup, this keeps none from expiring.
+
+        `failing` says what could not be done without it, for who did not ask to inspect an image.
+        """
+        what = failing or f"cannot inspect {reference}"
+        return mapping_of(self._find("inspect", reference, what))
 
     def images(self) -> list[ImageRecord]:
         """Every READY image of the system that the caller may use."""
@@ -110,19 +114,18 @@ class GatewayClient(Gateways):
         )
         return mapping_of(answer)
 
-    def expire(self, reference: ImageReference) -> None:
-        """Have an image removed from the system.
+    def expire(self, reference: ImageReference, failing: str = "") -> None:
+        """Have an image removed from the system; `failing` as of `inspect`.
 
         Gateways of the original answer a refusal with status 200 and `false` or `null`.
         """
-        answer = self._ask_any("GET", f"cannot expire {reference}", self._path("expire", reference))
+        what = failing or f"cannot expire {reference}"
+        answer = self._ask_any("GET", what, self._path("expire", reference))
         status = mapping_of(answer).get("status")
         if status is None:
-            raise GatewayRefusalError(f"cannot expire {reference}: no such image", 404)
+            raise GatewayRefusalError(f"{what}: no such image", 404)
         if status is not True:
-            raise GatewayRefusalError(
-                f"cannot expire {reference}: only administrators of {self._system} may", 403
-            )
+            raise GatewayRefusalError(f"{what}: only administrators of {self._system} may", 403)
 
     def autoexpire(self) -> list[str]:
         """Have every image removed whose time has come; their ids."""

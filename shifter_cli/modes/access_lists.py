@@ -61,7 +61,8 @@ def acl(
     change its lists, and the owner is always on them. LISTs are names or numbers joined by commas.
     """
     reference = session.reference(image)
-    record = ImageRecord.from_wire(session.gateway.inspect(reference))
+    failing = f"cannot tell who may use {reference}"
+    record = ImageRecord.from_wire(session.gateway.inspect(reference, failing))
     if public or private or any(lists.values()):
         access = _asked(reference, record, lists, public=public, private=private)
         record = _changed(session, reference, access, public=public)

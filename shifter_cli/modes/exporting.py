@@ -92,7 +92,8 @@ def _save(
         _require_squashfs(source)
         sqfs2tar.require()  # rather than learn that it is missing when all has come
         reference = source.reference
-        seen = Inspection.from_wire(reference, session.gateway.inspect(reference))
+        wire = session.gateway.inspect(reference, f"cannot export {reference}")
+        seen = Inspection.from_wire(reference, wire)
         _save_archive(source, seen, target, display)
     elif target == "-":
         _copy(source, _standard_output())

@@ -102,17 +102,19 @@ def _removed(session: Session, reference: ImageReference, *, is_sure: bool) -> s
     also = f", which is {', '.join(others)} too" if others else ""
     size = "" if record.size is None else f" ({output.bytes_text(record.size)})"
     question = output.printable(f"Remove {reference}{size}{also}?")
-    if not is_sure and not click.confirm(question, err=True):
+    may_not = record.wire.get("may_change") is False  # as the gateway says, in its own words
+    if not is_sure and not may_not and not click.confirm(question, err=True):
         output.complain(f"{reference} stays")
         return set()
-    session.gateway.expire(reference)
+    session.gateway.expire(reference, f"cannot remove {reference}")
     output.say(output.printable(f"removed {reference}{also}"))
     return {ImageReference(record.image_type, tag) for tag in record.tags}
 
 
 def _found(session: Session, reference: ImageReference) -> ImageRecord:
     try:
-        return ImageRecord.from_wire(session.gateway.inspect(reference))
+        wire = session.gateway.inspect(reference, f"cannot remove {reference}")
+        return ImageRecord.from_wire(wire)
     except GatewayTooOldError:
         return session.gateway.lookup(reference)
     except ImageNotFoundError as error:

@@ -134,7 +134,7 @@ class Service:
         record = self.images.required(system, reference, caller)
         if not access.may_expire(record, caller, system):
             raise NotPermittedError(
-                f"{reference} may be expired only by who pulled it or an administrator of "
+                f"{reference} may be removed only by who pulled it or an administrator of "
                 f"{system.name}"
             )
         self._jobs.expire([record])

@@ -46,7 +46,7 @@ class Session:
             raise self._answer
         return self._answer
 
-    def inspect(self, reference):
+    def inspect(self, reference, failing):
         raise GatewayTooOldError("old", 404)
 
     def upstream_id(self, reference):

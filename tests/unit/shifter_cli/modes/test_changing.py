@@ -83,6 +83,17 @@ def test_terminal_is_asked_and_told_which_names_go_with_it(
     assert result.code == 0
 
 
+def test_who_may_not_remove_an_image_is_told_so_rather_than_asked(run, gateway, terminal):
+    terminal("")
+    gateway.answer(IMAGE | {"may_change": False})
+    gateway.answer({"error": "only who pulled it may"}, status="403 Forbidden")
+
+    result = run("rm", "x:1")
+
+    assert (result.code, result.stdout) == (1, "")
+    assert result.stderr.startswith("shifterimg: cannot remove docker:x:1: only who pulled it may")
+
+
 @pytest.mark.parametrize("option", ["-y", "--yes", "-f", "--force"])
 def test_who_is_sure_is_not_asked(option, run, gateway, terminal):
     terminal("")
@@ -354,3 +365,17 @@ def test_gateway_that_is_too_old_is_said_to_be(arguments, run, gateway):
 
     assert (result.code, result.stdout) == (1, "")
     assert f"the image gateway {gateway.url} is too old for that" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("acl", "x:1"), "cannot tell who may use docker:x:1: image not found"),
+        (("rm", "x:1"), "cannot remove docker:x:1: it is not on mycluster"),
+        (("inspect", "x:1"), "cannot inspect docker:x:1: image not found"),
+    ],
+)
+def test_what_fails_is_what_was_asked_for(arguments, said, run, gateway):
+    gateway.answer({"error": "image not found"}, status="404 Not Found")
+
+    assert run(*arguments).stderr.startswith(f"shifterimg: {said}")

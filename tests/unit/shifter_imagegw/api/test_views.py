@@ -239,7 +239,7 @@ def test_an_expire_that_is_not_permitted_says_so(gateway):
 
     refused = gateway.request("POST", "/api/expire/mycluster/docker/app:1/", by="bob:1002:1002")
 
-    assert_error(refused, 403, "may be expired only by who pulled it or an administrator")
+    assert_error(refused, 403, "may be removed only by who pulled it or an administrator")
 
 
 def test_the_queue_tells_who_waits_for_what_and_how_far_it_is(gateway):

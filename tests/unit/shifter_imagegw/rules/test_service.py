@@ -629,7 +629,7 @@ def test_an_image_is_expired_by_who_may(gateway, caller):
 def test_an_image_of_others_is_not_expired(gateway):
     ready(gateway)
 
-    with pytest.raises(NotPermittedError, match="docker:app:1 may be expired only by"):
+    with pytest.raises(NotPermittedError, match="docker:app:1 may be removed only by"):
         gateway.service.expire(gateway.system, docker(), BOB)
 
     assert lookup(gateway).state is PullState.READY
