@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from shifter_imagegw.details import ImageDetails, LayerProgress
@@ -241,6 +241,20 @@ class UsageDay:
     lookups: int = 0
     pulls: int = 0
     failures: int = 0
+
+
+def by_day(counts: Iterable[UsageCount]) -> dict[tuple[str, str], UsageDay]:
+    """What happened on each day of each system, whichever image it was: by system and day."""
+    days: dict[tuple[str, str], UsageDay] = {}
+    for one in counts:
+        before = days.get((one.system, one.day), UsageDay(day=one.day))
+        days[one.system, one.day] = UsageDay(
+            day=one.day,
+            lookups=before.lookups + one.lookups,
+            pulls=before.pulls + one.pulls,
+            failures=before.failures + one.failures,
+        )
+    return days
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

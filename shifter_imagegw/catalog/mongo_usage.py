@@ -14,7 +14,7 @@ from pymongo import collection as pymongo_collection
 from pymongo.errors import BulkWriteError
 
 from shifter_imagegw.catalog.mongo_connection import QUICK
-from shifter_imagegw.records import Holding, PullState, UsageCount, UsageDay
+from shifter_imagegw.records import Holding, PullState, UsageCount, UsageDay, by_day
 
 Document = dict[str, Any]
 Documents = pymongo_collection.Collection[Document]
@@ -102,7 +102,10 @@ class MongoUsage:
         with self._using("usage_days") as collection:
             _write(
                 collection,
-                [_addition({"system": one.system, "day": one.day}, one) for one in counts],
+                [
+                    _addition({"system": system, "day": day}, one)
+                    for (system, day), one in by_day(counts).items()
+                ],
             )
 
     def set_stock(self, system: str, day: str, images: int, size: int) -> None:
@@ -141,7 +144,7 @@ def names_of(one: UsageCount) -> Document:
     }
 
 
-def _addition(names: Document, one: UsageCount) -> UpdateOne:
+def _addition(names: Document, one: UsageCount | UsageDay) -> UpdateOne:
     numbers = {number: getattr(one, number) for number in _NUMBERS}
     return UpdateOne({"_id": _key(names)}, {"$inc": numbers, "$setOnInsert": names}, upsert=True)
 

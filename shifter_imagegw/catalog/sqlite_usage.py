@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from shifter_imagegw.catalog.sqlite_file import SqliteFile
-from shifter_imagegw.records import Holding, UsageCount, UsageDay
+from shifter_imagegw.records import Holding, UsageCount, UsageDay, by_day
 
 _NOT_KEPT = -1  # as a uid
 _ADD = (
@@ -79,7 +79,10 @@ class SqliteUsage:
             connection.executemany(
                 "INSERT INTO usage_days (system, day, lookups, pulls, failures)"
                 f" VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET {_ADD}",
-                [(one.system, one.day, one.lookups, one.pulls, one.failures) for one in counts],
+                [
+                    (system, day, one.lookups, one.pulls, one.failures)
+                    for (system, day), one in by_day(counts).items()
+                ],
             )
 
     def set_stock(self, system: str, day: str, images: int, size: int) -> None:
