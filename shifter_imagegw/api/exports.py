@@ -138,19 +138,15 @@ def _span(exported: ExportedFile) -> tuple[int, int] | None:
     if matched is None or (asked_of is not None and asked_of.strip('" ') != exported.version):
         return None
     first, last = matched[1], matched[2]
+    size = exported.file.size
     if first:
-        start, end = (
-            int(first),
-            min(int(last) + 1 if last else exported.file.size, exported.file.size),
-        )
+        start, end = int(first), min(int(last) + 1 if last else size, size)
     elif last:
-        start, end = max(exported.file.size - int(last), 0), exported.file.size
+        start, end = max(size - int(last), 0), size
     else:
         return None
     if last and first and int(last) < int(first):
         return None
     if start >= end:
-        raise RangeError(
-            f"the file has {exported.file.size} bytes, none from {start} on", exported.file.size
-        )
+        raise RangeError(f"the file has {size} bytes, none from {start} on", size)
     return start, end
