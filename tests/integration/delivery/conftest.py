@@ -51,9 +51,7 @@ class SshServer:
         if self.process is not None:
             with contextlib.suppress(pytest.fail.Exception):  # those that it waits for leave none
                 wait_until(lambda: not self.sessions(), seconds=2)
-            for pid in self.sessions():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, 9)
+            self.signal_sessions(9)
             stop_process(self.process)
             self.process = None
 
@@ -68,6 +66,14 @@ class SshServer:
                 tree += map(int, children)
                 found += map(int, children)
         return found
+
+    def signal_sessions(self, number: int) -> list[int]:
+        """Send all of them a signal; those that end with another that was killed need none."""
+        met = self.sessions()
+        for pid in met:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        return met
 
     def _answers(self) -> bool:
         try:

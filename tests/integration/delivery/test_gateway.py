@@ -97,8 +97,7 @@ def test_a_connection_that_breaks_ends_the_answer_at_once(make_gateway, push_ima
     wait_until(lambda: not sshd.sessions(), what="the delivery's connection to end")
 
     with far.request("GET", f"/api/export/{SYSTEM}/docker/lib%2Fcut:1/", stream=True) as answer:
-        for pid in sshd.sessions():
-            os.kill(pid, signal.SIGKILL)
+        assert sshd.signal_sessions(signal.SIGKILL)
         with pytest.raises(requests.exceptions.ChunkedEncodingError):
             assert answer.content
 

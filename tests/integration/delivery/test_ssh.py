@@ -242,9 +242,8 @@ def test_a_connection_that_breaks_or_falls_silent_ends_the_reading(make_delivery
     deliver(delivery, image_of(30_000_000))
     wait_until(lambda: not sshd.sessions(), what="the delivery's connection to end")
     with contextlib.closing(delivery.open_image(IMAGE_ID, "squashfs")) as file:
-        met = sshd.sessions()
-        for pid in met:
-            os.kill(pid, number)
+        met = sshd.signal_sessions(number)
+        assert met
         try:
             with pytest.raises(DeliveryError, match=r"ssh ended \d+ bytes before the end of an "):
                 read_from(file, 0)
@@ -443,9 +442,7 @@ def test_a_connection_that_breaks_or_falls_silent_leaves_nothing(
 
     def cut():
         wait_until(lambda: (image_dir / PARTIAL).exists() and (image_dir / PARTIAL).stat().st_size)
-        met.extend(sshd.sessions())
-        for pid in met:
-            os.kill(pid, number)
+        met.extend(sshd.signal_sessions(number))
 
     cutter = threading.Thread(target=cut)
     cutter.start()
